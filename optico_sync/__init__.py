@@ -1,0 +1,1 @@
+"""Keeps a Django shop's orders in step with the vendors its owner pays for."""

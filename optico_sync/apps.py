@@ -1,0 +1,13 @@
+"""The Django app."""
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class OpticoSyncConfig(AppConfig):
+    """Label and primary keys are fixed for ever: they are in table names and migrations."""
+
+    name = "optico_sync"
+    label = "optico_sync"
+    verbose_name = _("Optico sync")
+    default_auto_field = "django.db.models.BigAutoField"
