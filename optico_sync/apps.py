@@ -11,3 +11,10 @@ class OpticoSyncConfig(AppConfig):
     label = "optico_sync"
     verbose_name = _("Optico sync")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Watch the shop's models. Asks no database, and raises nothing into the shop."""
+        # Models can only be imported once the app registry is ready.
+        from optico_sync import capture, checks  # noqa: F401, PLC0415
+
+        capture.connect()

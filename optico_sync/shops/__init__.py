@@ -1,0 +1,37 @@
+"""The shop this installation is in."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+from django.utils.module_loading import import_string
+
+from optico_sync import conf
+from optico_sync.exceptions import ConfigurationError
+from optico_sync.shops.base import ShopAdapter
+from optico_sync.shops.mapping import MappedShop
+
+
+@lru_cache(maxsize=1)
+def get_shop() -> ShopAdapter:
+    """The shop adapter that the settings name. Raises ``ConfigurationError`` that names the setting and the cure."""
+    shop, order = conf.options().SHOP, conf.options().ORDER
+    if shop == "mapping":
+        if not order:
+            raise ConfigurationError(f"{conf.SETTING}['ORDER'] is empty. Name your order model and its fields there.")
+        return MappedShop(order)
+    try:
+        adapter = import_string(shop)()
+    except ImportError as error:
+        raise ConfigurationError(f"{conf.SETTING}['SHOP'] is {shop!r}, which cannot be imported ({error}).") from error
+    if not isinstance(adapter, ShopAdapter):
+        raise ConfigurationError(f"{conf.SETTING}['SHOP'] is {shop!r}, which is not a ShopAdapter.")
+    return adapter
+
+
+@receiver(setting_changed)
+def _forget(*, setting: str, **kwargs: object) -> None:
+    if setting == conf.SETTING:
+        get_shop.cache_clear()

@@ -1,0 +1,43 @@
+"""The vendors this installation knows."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from django.utils.module_loading import import_string
+
+from optico_sync import conf
+from optico_sync.exceptions import ConfigurationError
+from optico_sync.vendors.base import Vendor
+
+#: One row a vendor; a shop adds its own in ``OPTICO_SYNC["VENDORS"]``.
+REGISTRY: dict[str, str] = {
+    "optico": "optico_sync.vendors.optico.Optico",
+}
+
+
+def vendor_paths() -> dict[str, str]:
+    """Vendor name -> dotted path of its class, the shop's own ones included."""
+    return {**REGISTRY, **conf.options().VENDORS}
+
+
+def get_vendor(name: str) -> Vendor:
+    """The vendor called ``name``. Raises ``ConfigurationError`` when there is none."""
+    try:
+        return _load(vendor_paths()[name])
+    except KeyError:
+        raise ConfigurationError(
+            f"There is no vendor {name!r}. Known: {', '.join(sorted(vendor_paths()))}. "
+            f"Add it to {conf.SETTING}['VENDORS'] or change the credential."
+        ) from None
+
+
+@lru_cache
+def _load(path: str) -> Vendor:
+    try:
+        vendor = import_string(path)()
+    except ImportError as error:
+        raise ConfigurationError(f"{conf.SETTING}['VENDORS'] names {path!r}, which cannot be imported.") from error
+    if not isinstance(vendor, Vendor):
+        raise ConfigurationError(f"{path!r} is not a Vendor.")
+    return vendor

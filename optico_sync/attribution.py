@@ -1,0 +1,107 @@
+"""Whose visit an order belongs to: the visitor's cookie, the agent's call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Protocol
+
+from django.http import HttpRequest
+from django.utils.functional import LazyObject, empty
+
+#: Optico's documents call ``visit_id`` an integer and show 24 hex characters: it is opaque text. A cookie is the
+#: visitor's to forge, so anything else counts as absent.
+_VISIT_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+
+#: What careless code puts into a cookie or a form when there is no visit: ``intval()`` in the Sales document's PHP
+#: example gives 0, its JavaScript example the word "undefined".
+_NO_VISIT = frozenset({"0", "undefined", "null", "none", "nan", "false"})
+
+VISIT_HEADER = "X-Optico-Visit-Id"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attribution:
+    """What links an order to a visit or a call. Empty text means "not known"."""
+
+    visit_id: str = ""
+    call_id: str = ""
+    agent: str = ""
+    cart_key: str = ""
+
+    def or_else(self, other: Attribution) -> Attribution:
+        """Fill what is empty here from ``other``: the first non-empty value wins."""
+        return Attribution(
+            visit_id=self.visit_id or other.visit_id,
+            call_id=self.call_id or other.call_id,
+            agent=self.agent or other.agent,
+            cart_key=self.cart_key or other.cart_key,
+        )
+
+
+NOTHING = Attribution()
+
+
+class Source(Protocol):
+    """Whoever can say to whom the saves of the moment belong."""
+
+    def attribution(self) -> Attribution: ...
+
+
+_current: ContextVar[Source | None] = ContextVar("optico_sync_attribution", default=None)
+
+
+def clean_visit_id(value: object) -> str:
+    """``value`` when it can be a visit id, else empty text."""
+    if isinstance(value, str) and _VISIT_ID.fullmatch(value) and value.lower() not in _NO_VISIT:
+        return value
+    return ""
+
+
+class RequestAttribution:
+    """The visit of one HTTP request, read when an order is saved in it.
+
+    Read late because only then is it known whether the request belongs to staff, and without a query: a user that
+    the view never asked for cannot have been checked as staff by it.
+    """
+
+    def __init__(self, request: HttpRequest, cookies: Sequence[str]) -> None:
+        self._request = request
+        self._cookies = cookies
+
+    def attribution(self) -> Attribution:
+        visit_id = self._visit_id()
+        if visit_id and not self._is_staff():
+            return Attribution(visit_id=visit_id)
+        return NOTHING
+
+    def _visit_id(self) -> str:
+        for name in self._cookies:
+            if visit_id := clean_visit_id(self._request.COOKIES.get(name)):
+                return visit_id
+        return clean_visit_id(self._request.headers.get(VISIT_HEADER))
+
+    def _is_staff(self) -> bool:
+        user = getattr(self._request, "_acached_user", None) or self._request.__dict__.get("user")
+        if isinstance(user, LazyObject) and user.__dict__.get("_wrapped") is empty:
+            return False
+        return bool(getattr(user, "is_staff", False))
+
+
+def current() -> Attribution:
+    """The attribution of the request or block this code runs in."""
+    source = _current.get()
+    return source.attribution() if source else NOTHING
+
+
+@contextmanager
+def during(source: Source) -> Iterator[None]:
+    """Attribute every save inside the block to ``source``."""
+    token = _current.set(source)
+    try:
+        yield
+    finally:
+        _current.reset(token)

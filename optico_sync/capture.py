@@ -1,0 +1,214 @@
+"""Capture: every save of an order, or of what belongs to it, becomes one row in the shop's own transaction.
+
+It runs inside the shop's checkout. So it makes exactly one round trip, asks the database nothing, and lets nothing
+out: a failure is counted, logged, and told to the relay by the next event that succeeds.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from django.apps import apps
+from django.db import connections, models, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import signals, sql
+from django.utils import timezone
+
+from optico_sync import attribution, conf
+from optico_sync.attribution import NOTHING, Attribution
+from optico_sync.exceptions import ConfigurationError
+from optico_sync.models import OutboxEvent, Subject
+from optico_sync.shops import get_shop
+from optico_sync.shops.base import Relation, ShopAdapter
+
+logger = logging.getLogger(__name__)
+
+_UID = "optico_sync.capture"
+_SAVEPOINT = "optico_sync_capture"
+
+_connected: list[tuple[signals.ModelSignal, type[models.Model], str]] = []
+_missed = 0
+_missed_lock = threading.Lock()
+
+
+def connect() -> None:
+    """Watch the shop's models. Wrong settings connect nothing and raise nothing: the system checks name them."""
+    disconnect()
+    try:
+        shop = get_shop()
+    except ConfigurationError as error:
+        if conf.options().ORDER or conf.options().SHOP != "mapping":
+            logger.error("No order is captured: %s", error)
+        return
+    _watch(shop.order_model, _order_receiver(shop, OutboxEvent.Change.SAVED), signals.post_save)
+    _watch(shop.order_model, _order_receiver(shop, OutboxEvent.Change.DELETED), signals.post_delete)
+    for relation in shop.relations:
+        receiver = _related_receiver(relation)
+        _watch(relation.model, receiver, signals.post_save, relation.path)
+        _watch(relation.model, receiver, signals.post_delete, relation.path)
+
+
+def disconnect() -> None:
+    """Watch nothing."""
+    while _connected:
+        signal, model, uid = _connected.pop()
+        signal.disconnect(sender=model, dispatch_uid=uid)
+
+
+def missed() -> int:
+    """Captures that failed in this process and are not recorded yet."""
+    return _missed
+
+
+def _watch(
+    model: type[models.Model], receiver: Callable[..., None], signal: signals.ModelSignal, path: str = ""
+) -> None:
+    """Connect to ``model``, its proxies and its children: a signal names the class that was saved, not its parent."""
+    for sender in apps.get_models():
+        if issubclass(sender, model):
+            uid = f"{_UID}.{path}"
+            signal.connect(receiver, sender=sender, weak=False, dispatch_uid=uid)
+            _connected.append((signal, sender, uid))
+
+
+def _order_receiver(shop: ShopAdapter, change: str) -> Callable[..., None]:
+    def order_changed(
+        sender: Any = None, instance: Any = None, raw: bool = False, using: str | None = None, **kwargs: Any
+    ) -> None:
+        if raw or instance is None:
+            return
+        try:
+            if not conf.options().ENABLED:
+                return
+            facts = shop.facts(instance)
+            _insert(
+                using or router.db_for_write(sender),
+                key=str(instance.pk),
+                change=change,
+                reference=facts.reference,
+                status=facts.status,
+                seen=facts.attribution.or_else(attribution.current()),
+            )
+        except Exception as error:
+            _count_missed(error)
+
+    return order_changed
+
+
+def _related_receiver(relation: Relation) -> Callable[..., None]:
+    path = "" if relation.order_field else relation.path
+
+    def related_changed(
+        sender: Any = None, instance: Any = None, raw: bool = False, using: str | None = None, **kwargs: Any
+    ) -> None:
+        if raw or instance is None:
+            return
+        try:
+            if not conf.options().ENABLED:
+                return
+            key = getattr(instance, relation.order_field) if relation.order_field else instance.pk
+            if key is not None:
+                _insert(
+                    using or router.db_for_write(sender),
+                    key=str(key),
+                    relation=path,
+                    change=OutboxEvent.Change.RELATED,
+                    seen=attribution.current(),
+                )
+        except Exception as error:
+            _count_missed(error)
+
+    return related_changed
+
+
+def _insert(
+    using: str,
+    *,
+    key: str,
+    change: str,
+    relation: str = "",
+    reference: str = "",
+    status: str = "",
+    seen: Attribution = NOTHING,
+) -> None:
+    """One INSERT. Raises what the database raises, with the shop's transaction as it was before."""
+    connection = connections[using]
+    if connection.needs_rollback:
+        # The shop's transaction is lost already: there will be nothing to tell.
+        return
+    earlier_losses = _missed
+    values = {
+        "kind": Subject.Kind.ORDER.value,
+        "key": key,
+        "relation": relation,
+        "change": str(change),
+        "reference": reference,
+        "status": status,
+        "visit_id": seen.visit_id,
+        "call_id": seen.call_id,
+        "agent": seen.agent,
+        "cart_key": seen.cart_key,
+        "missed": earlier_losses,
+        "created_at": connection.ops.adapt_datetimefield_value(timezone.now()),
+        "relayed_at": None,
+    }
+    statement, columns = _statement(using, connection.vendor)
+    parameters = [
+        value[:limit] if limit and isinstance(value := values[name], str) else values[name] for name, limit in columns
+    ]
+    _execute(connection, statement, parameters)
+    if earlier_losses:
+        transaction.on_commit(lambda: _settle_missed(earlier_losses), using=using, robust=True)
+
+
+@lru_cache
+def _statement(using: str, vendor: str) -> tuple[str, tuple[tuple[str, int | None], ...]]:
+    """The INSERT, compiled once by Django for this database, and its columns with their lengths."""
+    fields = [field for field in OutboxEvent._meta.concrete_fields if not field.primary_key]
+    query = sql.InsertQuery(OutboxEvent)
+    query.insert_values(fields, [OutboxEvent(created_at=timezone.now())])
+    ((statement, _parameters),) = query.get_compiler(using=using).as_sql()
+    return statement, tuple((field.name, field.max_length) for field in fields)
+
+
+def _execute(connection: BaseDatabaseWrapper, statement: str, parameters: list[Any]) -> None:
+    """Run the INSERT so that its failure leaves the shop's transaction usable.
+
+    ``Model.save`` would mark the connection for rollback; a plain cursor does not. Only PostgreSQL spoils the
+    transaction by itself, so there a savepoint goes along, in the same round trip.
+    """
+    with connection.cursor() as cursor:
+        if connection.vendor != "postgresql" or connection.get_autocommit():
+            cursor.execute(statement, parameters)
+            return
+        before, after = f"SAVEPOINT {_SAVEPOINT}", f"RELEASE SAVEPOINT {_SAVEPOINT}"
+        try:
+            if connection.settings_dict.get("OPTIONS", {}).get("server_side_binding"):
+                # The server then takes one statement at a time.
+                cursor.execute(before)
+                cursor.execute(statement, parameters)
+                cursor.execute(after)
+            else:
+                cursor.execute(f"{before}; {statement}; {after}", parameters)
+        except Exception:
+            cursor.execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+            cursor.execute(after)
+            raise
+
+
+def _count_missed(error: Exception) -> None:
+    global _missed  # noqa: PLW0603 - a count for the whole process
+    with _missed_lock:
+        _missed += 1
+    # The error's own text may quote the row, so only its type is told.
+    logger.error("A change in the shop could not be captured (%s). The shop was not disturbed.", type(error).__name__)
+
+
+def _settle_missed(recorded: int) -> None:
+    global _missed  # noqa: PLW0603
+    with _missed_lock:
+        _missed = max(_missed - recorded, 0)

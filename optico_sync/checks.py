@@ -1,0 +1,127 @@
+"""System checks: what is wrong with the installation, and the cure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import connections, router
+from django.db.utils import DatabaseError
+
+from optico_sync import conf
+from optico_sync.exceptions import ConfigurationError, EncryptionKeyError
+from optico_sync.models import OutboxEvent, VendorCredential
+from optico_sync.models.fields import seal
+from optico_sync.shops import get_shop
+from optico_sync.vendors import get_vendor, vendor_paths
+
+MIDDLEWARE = "optico_sync.middleware.VisitMiddleware"
+
+
+@register
+def check_settings(**kwargs: Any) -> Iterable[CheckMessage]:
+    """Unknown and unusable settings."""
+    for problem in conf.problems():
+        if problem.unknown:
+            yield Warning(problem.message, hint=problem.hint, id="optico_sync.W001")
+        else:
+            yield Error(problem.message, hint=problem.hint, id="optico_sync.E001")
+
+
+@register
+def check_shop(**kwargs: Any) -> Iterable[CheckMessage]:
+    """The order model and the names of its fields."""
+    if not conf.options().ORDER and conf.options().SHOP == "mapping":
+        yield Warning(
+            "No order model is named, so nothing is captured.",
+            hint=f"Set {conf.SETTING}['ORDER'] to your order model and the names of its fields.",
+            id="optico_sync.W002",
+        )
+        return
+    try:
+        get_shop()
+    except ConfigurationError as error:
+        yield Error(
+            str(error),
+            hint="Until it is corrected no order is captured. Orders saved meanwhile need optico_resync.",
+            id="optico_sync.E002",
+        )
+
+
+@register
+def check_encryption_keys(**kwargs: Any) -> Iterable[CheckMessage]:
+    """Keys for the vendors' secrets."""
+    hint = (
+        f"Put a key into {conf.SETTING}['ENCRYPTION_KEYS']. To make one: "
+        'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
+    )
+    if not conf.options().ENCRYPTION_KEYS:
+        yield Error("There is no encryption key for the vendors' secrets.", hint=hint, id="optico_sync.E003")
+        return
+    try:
+        seal("")
+    except EncryptionKeyError as error:
+        yield Error(str(error), hint=hint, id="optico_sync.E004")
+
+
+@register
+def check_middleware(**kwargs: Any) -> Iterable[CheckMessage]:
+    """Without the middleware no order gets its visit."""
+    if MIDDLEWARE not in settings.MIDDLEWARE:
+        yield Warning(
+            "The visit middleware is absent: orders will not carry the visitor's Optico visit.",
+            hint=f"Add {MIDDLEWARE!r} to MIDDLEWARE.",
+            id="optico_sync.W003",
+        )
+
+
+@register
+def check_vendors(**kwargs: Any) -> Iterable[CheckMessage]:
+    """Vendors named in the settings."""
+    for name in vendor_paths():
+        try:
+            get_vendor(name)
+        except ConfigurationError as error:
+            yield Error(str(error), hint="Correct the dotted path.", id="optico_sync.E005")
+
+
+@register(Tags.database)
+def check_credentials(databases: Any = None, **kwargs: Any) -> Iterable[CheckMessage]:
+    """Base URLs that would carry a key in the clear. Only asked for with ``check --database``."""
+    using = router.db_for_write(VendorCredential)
+    if settings.DEBUG or using not in (databases or ()):
+        return
+    try:
+        stored = list(VendorCredential.objects.using(using).values_list("name", "base_url"))
+    except DatabaseError:
+        # Not migrated yet.
+        return
+    for name, base_url in stored:
+        if urlsplit(base_url).scheme != "https":
+            yield Warning(
+                f"The base URL of credential {name!r} is not https.",
+                hint="Correct it in the admin: its key would travel in the clear.",
+                id="optico_sync.W004",
+            )
+
+
+@register
+def check_sqlite(**kwargs: Any) -> Iterable[CheckMessage]:
+    """SQLite lets one writer in at a time: without these options the worker and the checkout trip over each other."""
+    connection = connections[router.db_for_write(OutboxEvent)]
+    if connection.vendor != "sqlite":
+        return
+    options = connection.settings_dict.get("OPTIONS", {})
+    if (
+        str(options.get("transaction_mode", "")).upper() != "IMMEDIATE"
+        or "wal" not in str(options.get("init_command", "")).lower()
+    ):
+        yield Warning(
+            f"The SQLite database {connection.alias!r} is not set up for a worker beside the shop.",
+            hint='Set OPTIONS to {"transaction_mode": "IMMEDIATE", "timeout": 20, '
+            '"init_command": "PRAGMA journal_mode=WAL;"}.',
+            id="optico_sync.W005",
+        )

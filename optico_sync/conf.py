@@ -1,0 +1,167 @@
+"""The app's settings: one dict, ``OPTICO_SYNC``, read when used.
+
+What a shop *owner* decides (credentials, statuses, mappings, on and off) is in the admin instead.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+
+SETTING = "OPTICO_SYNC"
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Every setting with its default. Times are in seconds."""
+
+    #: False silences everything: nothing is captured, nothing is sent.
+    ENABLED: bool = True
+    #: How the shop's orders are read: "mapping" (by ``ORDER`` below) or the dotted path of a ``ShopAdapter``.
+    SHOP: str = "mapping"
+    #: The shop's order model and the names of its fields. See the README.
+    ORDER: Mapping[str, Any] = field(default_factory=dict)
+    #: Fernet keys for the vendors' secrets. The first encrypts, all of them decrypt.
+    ENCRYPTION_KEYS: tuple[str, ...] = field(default=(), repr=False)
+    #: How long an order rests after a save before it is first sent.
+    QUIET_PERIOD: float = 5.0
+    #: Networks that vendors may live in although they are not public, and without https: "127.0.0.0/8".
+    ALLOWED_NETWORKS: tuple[Network, ...] = ()
+    #: Cookies that may hold Optico's visit id; the first valid one wins.
+    VISIT_COOKIES: tuple[str, ...] = ("optico_visitId", "optico_visit_id")
+    #: Further vendors: name -> dotted path of a ``Vendor`` class.
+    VENDORS: Mapping[str, str] = field(default_factory=dict)
+    #: Orders claimed, read and settled together.
+    BATCH_SIZE: int = 200
+    #: How long a worker may hold an order before another takes it over.
+    LEASE: float = 60.0
+    #: How often an idle worker looks for work.
+    POLL_INTERVAL: float = 0.5
+    #: A file of certificate authorities for vendors behind a private one; empty means the usual ones.
+    CA_BUNDLE: str = ""
+
+
+class _Wrong(Exception):
+    """A setting's value cannot be used; the message says what is expected."""
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _Wrong("must be True or False")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise _Wrong("must be text")
+    return value
+
+
+def _table(value: object) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise _Wrong("must be a dict with text keys")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise _Wrong("must be a list of texts")
+    return tuple(value)
+
+
+def _seconds(minimum: float) -> Callable[[object], float]:
+    def read(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not minimum <= value < 86400:
+            raise _Wrong(f"must be a number of seconds from {minimum:g} to 86400")
+        return float(value)
+
+    return read
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
+        raise _Wrong("must be a whole number from 1 to 1000")
+    return value
+
+
+def _networks(value: object) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(item) for item in _texts(value))
+    except ValueError as error:
+        raise _Wrong(f'must be a list of networks such as "10.0.0.0/8" ({error})') from error
+
+
+_READERS: dict[str, Callable[[object], Any]] = {
+    "ENABLED": _flag,
+    "SHOP": _text,
+    "ORDER": _table,
+    "ENCRYPTION_KEYS": _texts,
+    "QUIET_PERIOD": _seconds(0),
+    "ALLOWED_NETWORKS": _networks,
+    "VISIT_COOKIES": _texts,
+    "VENDORS": _table,
+    "BATCH_SIZE": _count,
+    # A lease shorter than a vendor's time-out would be lost in the middle of every slow send.
+    "LEASE": _seconds(20),
+    "POLL_INTERVAL": _seconds(0.01),
+    "CA_BUNDLE": _text,
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong in ``OPTICO_SYNC``."""
+
+    setting: str
+    message: str
+    hint: str
+    unknown: bool = False
+
+
+def options() -> Options:
+    """The settings in force. A value that cannot be used counts as its default; ``problems`` names it."""
+    return _read()[0]
+
+
+def problems() -> tuple[Problem, ...]:
+    """Everything in ``OPTICO_SYNC`` that cannot be used, for the system checks."""
+    return _read()[1]
+
+
+@lru_cache(maxsize=1)
+def _read() -> tuple[Options, tuple[Problem, ...]]:
+    given = getattr(settings, SETTING, {})
+    if not isinstance(given, Mapping):
+        return Options(), (Problem(SETTING, f"{SETTING} must be a dict.", f"Write {SETTING} = {{...}}."),)
+    values: dict[str, Any] = {}
+    found: list[Problem] = []
+    for name, value in given.items():
+        if name not in _READERS:
+            near = difflib.get_close_matches(str(name), _READERS, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Known settings: {', '.join(sorted(_READERS))}."
+            found.append(Problem(str(name), f"{SETTING} has no setting {name!r}.", hint, unknown=True))
+            continue
+        try:
+            values[name] = _READERS[name](value)
+        except _Wrong as wrong:
+            default = next(option.default for option in fields(Options) if option.name == name)
+            found.append(Problem(name, f"{SETTING}[{name!r}] {wrong}.", f"Correct it; until then {default!r} is used."))
+    return Options(**values), tuple(found)
+
+
+@receiver(setting_changed)
+def _forget(*, setting: str, **kwargs: object) -> None:
+    if setting == SETTING:
+        _read.cache_clear()

@@ -1,0 +1,454 @@
+"""Delivery: claim what is due, read it, build, send, read the answers, settle.
+
+A ``Lane`` is one credential's deliveries in one process: a slow vendor never takes another's threads. Nothing is sent
+inside a transaction, and every settle names the lease it holds, so a worker that lost its lease loses quietly.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from django.db import router, transaction
+
+from optico_sync import conf
+from optico_sync.exceptions import (
+    ConfigurationError,
+    EncryptionKeyError,
+    ForbiddenAddress,
+    TransportError,
+    UnreadableOrder,
+)
+from optico_sync.models import (
+    Attempt,
+    DeclaredStatus,
+    StatusMapping,
+    Step,
+    Subject,
+    SyncState,
+    VendorCredential,
+    Verdict,
+)
+from optico_sync.models.bulk import upsert
+from optico_sync.models.clock import database_now
+from optico_sync.models.credentials import BREAKER_THRESHOLD
+from optico_sync.models.sync import REPEAT_DELAYS
+from optico_sync.outcome import Kind, Outcome, Scope, credential_refused, delivered, not_sent, refused, retry
+from optico_sync.shops import get_shop
+from optico_sync.snapshot import OrderSnapshot
+from optico_sync.transport import Limits, Transport
+from optico_sync.vendors.base import Account, Request, Response, Vendor, excerpt
+
+logger = logging.getLogger(__name__)
+
+#: The part of a lease that must be left, beyond the vendor's time-out, when a send starts.
+_MARGIN = 2.0
+
+_NOT_TRIED = Outcome(kind=Kind.HELD, reason="")
+
+_SETTLED_FIELDS = [
+    "state", "reason", "detail", "queue", "tried", "generation", "answered_generation", "is_forced", "repeats",
+    "sent_status", "accepted_status", "accepted_is_sale", "refused_status", "fingerprint", "delivered_at", "attempts",
+    "due_at", "lease",
+]  # fmt: skip
+
+
+class Sender(Protocol):
+    """What a lane sends through; ``Transport`` in life."""
+
+    def send(self, request: Request) -> Response: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class _Plan:
+    """What to do about one claimed row: verdicts that need no vendor, then perhaps one request."""
+
+    state: SyncState
+    verdicts: list[Verdict] = field(default_factory=list)
+    verdict: Verdict | None = None
+    request: Request | None = None
+    attempt: Attempt | None = None
+
+
+@dataclass
+class _Claim:
+    """Rows leased to this worker, and until when by its own clock."""
+
+    credential: VendorCredential
+    vendor: Vendor
+    account: Account
+    states: list[SyncState]
+    lease: str
+    ends: _Deadline
+
+
+class _Deadline:
+    """A moment ahead, by whichever clock ran further: a suspended machine stops one of them."""
+
+    def __init__(self, seconds: float) -> None:
+        self._monotonic = time.monotonic() + seconds
+        self._wall = time.time() + seconds
+
+    def left(self) -> float:
+        return min(self._monotonic - time.monotonic(), self._wall - time.time())
+
+
+@dataclass
+class _Health:
+    """The vendor's answers during one batch, counted by all its threads."""
+
+    failures: int
+    answered: bool = False
+    stopped_by: Outcome | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def count(self, outcome: Outcome) -> None:
+        with self.lock:
+            if outcome.kind is Kind.RETRY:
+                self.failures += 1
+                if self.failures >= BREAKER_THRESHOLD or outcome.retry_after is not None:
+                    self.stopped_by = self.stopped_by or outcome
+                return
+            self.failures, self.answered = 0, True
+            if outcome.scope is Scope.CREDENTIAL:
+                self.stopped_by = outcome
+
+
+class Lane:
+    """One credential's deliveries in this process."""
+
+    def __init__(
+        self,
+        credential_id: int,
+        *,
+        worker: str = "",
+        stop: threading.Event | None = None,
+        clock: Callable[[str], datetime] = database_now,
+        sender: Callable[[Vendor, int], Sender] | None = None,
+    ) -> None:
+        self._credential_id = credential_id
+        self._worker = worker
+        self._stop = stop or threading.Event()
+        self._clock = clock
+        self._make_sender = sender or _make_transport
+        self._using = router.db_for_write(SyncState)
+        self._sender: Sender | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._threads = 0
+
+    def deliver(self) -> int:
+        """Claim one batch, send it and settle it. Returns how many orders it held; 0 when nothing is due."""
+        claim = self._claim()
+        if claim is None:
+            return 0
+        health = _Health(failures=claim.credential.failures)
+        plans = self._plan(claim)
+        self._send_all(claim, [plan for plan in plans if plan.request], health)
+        self._settle(claim, plans, health)
+        return len(plans)
+
+    def close(self) -> None:
+        """Let the threads and connections go."""
+        if self._pool:
+            self._pool.shutdown()
+        if self._sender:
+            self._sender.close()
+
+    # claim
+
+    def _claim(self) -> _Claim | None:
+        """Lease what is due, unless the credential may not send now."""
+        due = SyncState.objects.using(self._using).filter(credential=self._credential_id)
+        if not due.due(self._clock(self._using)).exists():
+            return None
+        with transaction.atomic(using=self._using):
+            now = self._clock(self._using)
+            credential = _lock(self._credential_id, self._using)
+            if credential is None or not credential.is_enabled or credential.paused_at:
+                return None
+            if credential.open_until and credential.open_until > now:
+                return None
+            try:
+                vendor, account = credential.spec, credential.account
+            except (ConfigurationError, EncryptionKeyError) as error:
+                reason = "secret_unreadable" if isinstance(error, EncryptionKeyError) else "incomplete_credential"
+                _pause(credential, reason, str(error), now)
+                return None
+            if missing := [secret.name for secret in vendor.secrets if not account.secrets.get(secret.name)]:
+                _pause(credential, "incomplete_credential", ", ".join(missing), now)
+                return None
+            lease = timedelta(seconds=conf.options().LEASE)
+            ends = _Deadline(lease.total_seconds())
+            limit = conf.options().BATCH_SIZE
+            if credential.opened_at:
+                # Half open: one order goes ahead, and nobody else probes until it has settled.
+                limit = 1
+                credential.open_until = now + lease
+                credential.save(update_fields=["open_until"])
+            states = list(due.due(now).select_for_update(skip_locked=True)[:limit])
+            if not states:
+                return None
+            token = uuid.uuid4().hex
+            claimed = SyncState.objects.using(self._using).filter(pk__in=[state.pk for state in states])
+            claimed.update(lease=token, due_at=now + lease)
+            expired = [state for state in states if state.lease]
+            if expired and vendor.upserts:
+                # Whoever held it is gone and may have sent it: repeat the newest state later.
+                claimed.filter(pk__in=[state.pk for state in expired]).update(repeats=len(REPEAT_DELAYS))
+        return _Claim(credential, vendor, account, states, token, ends)
+
+    # plan
+
+    def _plan(self, claim: _Claim) -> list[_Plan]:
+        """Read all orders in a constant number of queries, and decide about each."""
+        using = self._using
+        subjects = Subject.objects.using(using).in_bulk([state.subject_id for state in claim.states])
+        mappings = {
+            mapping.shop_status: mapping
+            for mapping in StatusMapping.objects.using(using)
+            .filter(credential=claim.credential)
+            .select_related("declared")
+        }
+        snapshots = _read_orders([subject.key for subject in subjects.values()], using)
+        plans = []
+        for state in claim.states:
+            plan = _Plan(state)
+            plans.append(plan)
+            subject = subjects[state.subject_id]
+            steps = state.steps()
+            if not steps:
+                step = Step(shop_status=subject.status, index=None)
+                plan.verdicts = [Verdict(step=step, outcome=not_sent("never_offered"), is_final=True)]
+                continue
+            whole = _decide_whole(snapshots.get(subject.key), subject, claim.credential)
+            if isinstance(whole, Outcome):
+                plan.verdicts = [Verdict(step=step, outcome=whole, is_final=True) for step in steps]
+                continue
+            for step in steps:
+                verdict, request = _decide(step, state, whole, mappings.get(step.shop_status), claim)
+                if request is None:
+                    plan.verdicts.append(verdict)
+                else:
+                    plan.verdict, plan.request = verdict, request
+                    break
+        return plans
+
+    # send
+
+    def _send_all(self, claim: _Claim, plans: Sequence[_Plan], health: _Health) -> None:
+        if not plans:
+            return
+        pool, sender = self._workshop(claim)
+        for _done in pool.map(lambda plan: self._send(plan, claim, sender, health), plans):
+            pass
+
+    def _workshop(self, claim: _Claim) -> tuple[ThreadPoolExecutor, Sender]:
+        """Threads and kept-alive connections, as many as the credential allows."""
+        threads = claim.credential.concurrency
+        if self._pool is None or self._sender is None or threads != self._threads:
+            self.close()
+            self._threads = threads
+            self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"optico_sync-{claim.credential.pk}")
+            self._sender = self._make_sender(claim.vendor, threads)
+        return self._pool, self._sender
+
+    def _send(self, plan: _Plan, claim: _Claim, sender: Sender, health: _Health) -> None:
+        """One exchange. Not begun when the worker stops, the vendor is in trouble, or the lease could run out."""
+        verdict, request = plan.verdict, plan.request
+        assert verdict is not None and request is not None  # noqa: S101 - for the type checker
+        too_late = claim.ends.left() < claim.vendor.timeout.total + _MARGIN
+        if self._stop.is_set() or health.stopped_by or too_late:
+            plan.verdict = dataclasses.replace(verdict, outcome=_NOT_TRIED)
+            return
+        started_at, began = datetime.now(UTC), time.monotonic()
+        response, outcome = _exchange(sender, request, claim)
+        health.count(outcome)
+        if outcome.ambiguous and not claim.vendor.upserts:
+            outcome = dataclasses.replace(outcome, ambiguous=False)
+        plan.verdict = dataclasses.replace(verdict, outcome=outcome, was_sent=True)
+        plan.attempt = Attempt(
+            sync_state=plan.state,
+            started_at=started_at,
+            duration_ms=int((time.monotonic() - began) * 1000),
+            generation=plan.state.generation,
+            shop_status=verdict.step.shop_status,
+            status=verdict.declared,
+            request=request.shown,
+            http_status=response.status if response else None,
+            answer=excerpt(response, claim.account) if response else "",
+            outcome=outcome.kind,
+            reason=outcome.reason,
+            detail=outcome.detail,
+            worker=self._worker,
+        )
+
+    # settle
+
+    def _settle(self, claim: _Claim, plans: Sequence[_Plan], health: _Health) -> None:
+        """Record everything in one transaction: the vendor's health, the rows that are still ours, the attempts."""
+        using = self._using
+        by_row = {plan.state.pk: plan for plan in plans}
+        with transaction.atomic(using=using):
+            now = self._clock(using)
+            is_down = self._judge(claim, plans, health, now)
+            rows = list(SyncState.objects.using(using).select_for_update().filter(pk__in=list(by_row)).order_by("pk"))
+            for row in rows:
+                plan = by_row[row.pk]
+                if row.lease == claim.lease:
+                    verdicts = [*plan.verdicts, plan.verdict] if plan.verdict else plan.verdicts
+                    row.settle(verdicts, generation=plan.state.generation, now=now, vendor_is_down=is_down)
+                elif plan.attempt and claim.vendor.upserts:
+                    row.doubt(now, repeats=len(REPEAT_DELAYS))
+            upsert(rows, _SETTLED_FIELDS, using=using)
+            Attempt.objects.using(using).bulk_create([plan.attempt for plan in plans if plan.attempt])
+            self._note_statuses(claim, plans, now)
+
+    def _judge(self, claim: _Claim, plans: Iterable[_Plan], health: _Health, now: datetime) -> bool:
+        """Move the credential's breaker, pause and clock. True when the vendor as a whole is not answering."""
+        outcomes = [plan.verdict.outcome for plan in plans if plan.attempt and plan.verdict]
+        if not outcomes:
+            if claim.credential.opened_at:
+                # The probe turned out to need no vendor: the next one may go at once.
+                VendorCredential.objects.using(self._using).filter(pk=claim.credential.pk).update(open_until=now)
+            return False
+        credential = _lock(claim.credential.pk, self._using)
+        if credential is None or credential.secrets_version != claim.credential.secrets_version:
+            # The secrets were replaced meanwhile: what the old ones were told says nothing about the new ones.
+            return False
+        was_open = credential.opened_at is not None
+        failed = health.failures if health.answered else health.failures - claim.credential.failures
+        is_down = credential.record_answers(health.answered, failed, now)
+        for outcome in outcomes:
+            if outcome.kind is Kind.REFUSED and outcome.scope is Scope.CREDENTIAL:
+                credential.pause(outcome.reason, outcome.detail, now)
+            if outcome.retry_after is not None:
+                pause_until = now + timedelta(seconds=outcome.retry_after)
+                credential.open_until = max(credential.open_until or now, pause_until)
+        if any(outcome.kind is Kind.DELIVERED for outcome in outcomes):
+            credential.last_delivery_at = now
+        credential.save(
+            update_fields=[
+                "failures", "opened_at", "open_until", "paused_at", "pause_reason", "pause_detail", "last_delivery_at",
+            ]
+        )  # fmt: skip
+        if is_down and not was_open:
+            # It was the vendor all along: what the orders spent on it is given back.
+            retrying = SyncState.objects.using(self._using).filter(
+                credential=credential, state=SyncState.State.RETRYING
+            )
+            retrying.filter(lease="").update(attempts=0, due_at=now)
+        return is_down
+
+    def _note_statuses(self, claim: _Claim, plans: Iterable[_Plan], now: datetime) -> None:
+        """Remember which declared statuses the vendor does not know; one that works again sends what it parked."""
+        unknown, known = set(), set()
+        for plan in plans:
+            if plan.attempt and plan.verdict:
+                outcome = plan.verdict.outcome
+                if outcome.reason == "unknown_status":
+                    unknown.add(plan.verdict.declared)
+                elif outcome.kind is Kind.DELIVERED:
+                    known.add(plan.verdict.declared)
+        declared = DeclaredStatus.objects.using(self._using).filter(credential=claim.credential)
+        if unknown:
+            declared.filter(name__in=unknown, unknown_since__isnull=True).update(unknown_since=now)
+        if known:
+            for status in declared.filter(name__in=known - unknown, unknown_since__isnull=False):
+                status.declare()
+
+
+def _lock(credential_id: int, using: str) -> VendorCredential | None:
+    return VendorCredential.objects.using(using).select_for_update().filter(pk=credential_id).first()
+
+
+def _pause(credential: VendorCredential, reason: str, detail: str, now: datetime) -> None:
+    credential.pause(reason, detail, now)
+    credential.save(update_fields=["paused_at", "pause_reason", "pause_detail"])
+    logger.warning("Credential %s is paused: %s", credential.pk, reason)
+
+
+def _make_transport(vendor: Vendor, connections: int) -> Sender:
+    options = conf.options()
+    limits = Limits(allowed_networks=options.ALLOWED_NETWORKS, ca_bundle=options.CA_BUNDLE)
+    return Transport(timeout=vendor.timeout, limits=limits, connections=connections)
+
+
+def _read_orders(keys: Sequence[str], using: str) -> Mapping[str, OrderSnapshot | UnreadableOrder]:
+    """All orders at once; when the adapter fails as a whole, each order says so and none is lost."""
+    try:
+        return get_shop().read(keys, using=using)
+    except ConfigurationError as error:
+        problem = UnreadableOrder(str(error))
+    except Exception as error:
+        logger.error("The shop's orders could not be read (%s).", type(error).__name__)
+        problem = UnreadableOrder(f"the shop adapter failed ({type(error).__name__})")
+    return dict.fromkeys(keys, problem)
+
+
+def _decide_whole(
+    snapshot: OrderSnapshot | UnreadableOrder | None, subject: Subject, credential: VendorCredential
+) -> OrderSnapshot | Outcome:
+    """The order with its attribution, or the outcome that holds whatever its status."""
+    if snapshot is None:
+        return not_sent("order_deleted")
+    if isinstance(snapshot, UnreadableOrder):
+        return refused("unreadable_order", detail=str(snapshot))
+    if (snapshot.placed_at or subject.created_at) < credential.start_at:
+        return not_sent("before_start")
+    return dataclasses.replace(snapshot, attribution=subject.attribution.or_else(snapshot.attribution))
+
+
+def _decide(
+    step: Step, state: SyncState, snapshot: OrderSnapshot, mapping: StatusMapping | None, claim: _Claim
+) -> tuple[Verdict, Request | None]:
+    """The request for this step, or the verdict that needs none."""
+    if mapping and mapping.choice == StatusMapping.Choice.DO_NOT_SEND:
+        return Verdict(step=step, outcome=not_sent("status_not_sent")), None
+    if mapping is None or mapping.declared is None:
+        return Verdict(step=step, outcome=refused("unmapped_status", detail=step.shop_status)), None
+    declared = mapping.declared
+    try:
+        request = claim.vendor.build(snapshot, status=declared.name, account=claim.account)
+    except Exception as error:
+        logger.error("%s could not build a request (%s).", claim.vendor.name, type(error).__name__)
+        request = refused("unreadable_order", detail=type(error).__name__)
+    if isinstance(request, Outcome):
+        return Verdict(step=step, outcome=request), None
+    if step.index is None and not state.is_repeat and request.fingerprint == state.fingerprint:
+        return Verdict(step=step, outcome=delivered("unchanged")), None
+    verdict = Verdict(
+        step=step,
+        outcome=_NOT_TRIED,
+        declared=declared.name,
+        is_sale=declared.is_sale,
+        fingerprint=request.fingerprint,
+    )
+    return verdict, request
+
+
+def _exchange(sender: Sender, request: Request, claim: _Claim) -> tuple[Response | None, Outcome]:
+    """Send, and read what came back. Never raises."""
+    try:
+        response = sender.send(request)
+    except ForbiddenAddress as error:
+        return None, credential_refused(error.reason, detail=str(error))
+    except TransportError as error:
+        return None, retry(error.reason, detail=str(error), ambiguous=error.ambiguous)
+    except Exception as error:
+        logger.error("Sending to %s failed in an unexpected way (%s).", claim.vendor.name, type(error).__name__)
+        return None, retry("dropped", detail=type(error).__name__, ambiguous=True)
+    try:
+        return response, claim.vendor.read(response, account=claim.account)
+    except Exception as error:
+        logger.error("The answer of %s could not be read (%s).", claim.vendor.name, type(error).__name__)
+        return response, retry("unreadable_reply", detail=type(error).__name__)

@@ -1,0 +1,139 @@
+"""The worker that comes with the app: relay and one lane a credential, in threads of one process.
+
+It carries no work of its own. Everything it knows is in the database, so it may be killed at any moment.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+
+from django.db import close_old_connections, connections, router
+
+from optico_sync import conf
+from optico_sync.delivery import Lane
+from optico_sync.models import VendorCredential, Worker
+from optico_sync.models.clock import database_now
+from optico_sync.relay import relay_all, seed_mappings
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two heartbeats.
+BEAT = 5.0
+#: Seconds to wait after an error before trying again; the database may be restarting.
+PAUSE = 2.0
+
+
+class EmbeddedWorker:
+    """Relays and delivers until ``stop`` is set."""
+
+    def __init__(self, *, stop: threading.Event | None = None) -> None:
+        self.stop = stop or threading.Event()
+        self.name = f"{socket.gethostname()}:{os.getpid()}"[:100]
+        self._lanes: dict[int, threading.Thread] = {}
+        self._delivered = 0
+        self._count = threading.Lock()
+
+    def run(self) -> None:
+        """Work until stopped, then finish what is in flight and give back what is not."""
+        self._beat(start=True)
+        relay = threading.Thread(target=self._forever, args=(self._relay_once,), name="optico_sync-relay")
+        relay.start()
+        try:
+            while not self.stop.is_set():
+                try:
+                    self._start_lanes()
+                    self._beat()
+                except Exception as error:
+                    self._complain("heartbeat", error)
+                self.stop.wait(BEAT if self._lanes else min(BEAT, 1.0))
+        finally:
+            self.stop.set()
+            for thread in (relay, *self._lanes.values()):
+                thread.join()
+            self._beat(end=True)
+
+    def run_once(self) -> int:
+        """Relay and deliver what is due now, then return how many orders were handled. For cron."""
+        self._beat(start=True)
+        try:
+            relay_all()
+            for credential in VendorCredential.objects.defer("sealed_secrets"):
+                seed_mappings(credential)
+                self._drain(Lane(credential.pk, worker=self.name, stop=self.stop))
+        finally:
+            self._beat(end=True)
+        return self._delivered
+
+    def _start_lanes(self) -> None:
+        """One thread a credential, for credentials that appeared since; one that ended starts again."""
+        for credential in VendorCredential.objects.defer("sealed_secrets"):
+            thread = self._lanes.get(credential.pk)
+            if thread is None or not thread.is_alive():
+                if thread is None:
+                    seed_mappings(credential)
+                thread = threading.Thread(
+                    target=self._work_lane, args=(credential.pk,), name=f"optico_sync-lane-{credential.pk}"
+                )
+                self._lanes[credential.pk] = thread
+                thread.start()
+
+    def _work_lane(self, credential_id: int) -> None:
+        lane = Lane(credential_id, worker=self.name, stop=self.stop)
+        try:
+            self._forever(lambda: self._deliver_once(lane))
+        finally:
+            lane.close()
+
+    def _drain(self, lane: Lane) -> None:
+        try:
+            while not self.stop.is_set() and self._deliver_once(lane):
+                pass
+        finally:
+            lane.close()
+
+    def _deliver_once(self, lane: Lane) -> int:
+        count = lane.deliver()
+        with self._count:
+            self._delivered += count
+        return count
+
+    @staticmethod
+    def _relay_once() -> int:
+        return relay_all()
+
+    def _forever(self, work: Callable[[], int]) -> None:
+        """Call ``work`` until stopped, resting when there is nothing to do. An error is logged and tried again."""
+        try:
+            while not self.stop.is_set():
+                try:
+                    if not work():
+                        self.stop.wait(conf.options().POLL_INTERVAL)
+                except Exception as error:
+                    self._complain(threading.current_thread().name, error)
+                    close_old_connections()
+                    self.stop.wait(PAUSE)
+        finally:
+            connections.close_all()
+
+    @staticmethod
+    def _complain(what: str, error: Exception) -> None:
+        # A database error's text can quote a row, so only its type is told.
+        logger.error("%s failed (%s); it goes on in a moment.", what, type(error).__name__)
+
+    def _beat(self, *, start: bool = False, end: bool = False) -> None:
+        using = router.db_for_write(Worker)
+        now = database_now(using)
+        with self._count:
+            delivered = self._delivered
+        values = {"beat_at": now, "stopped_at": now if end else None, "delivered": delivered}
+        if start:
+            values["started_at"] = now
+            # The rows of workers that are long gone are of no use to anybody.
+            Worker.objects.using(using).filter(beat_at__lt=now - Worker.KEPT).delete()
+            Worker.objects.using(using).update_or_create(name=self.name, defaults=values)
+        else:
+            Worker.objects.using(using).filter(name=self.name).update(**values)

@@ -1,0 +1,31 @@
+"""``manage.py optico_worker``: delivers until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from optico_sync.engines.embedded import EmbeddedWorker
+
+
+class Command(BaseCommand):
+    help = "Send what waits to the vendors, until SIGTERM or Ctrl-C; --once for cron."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--once", action="store_true", help="send what is due now, then exit")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        stop = threading.Event()
+        worker = EmbeddedWorker(stop=stop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_received: stop.set())
+        if options["once"]:
+            self.stdout.write(f"Handled {worker.run_once()} orders.")
+            return
+        self.stdout.write(f"Worker {worker.name} started.")
+        worker.run()
+        self.stdout.write(f"Worker {worker.name} stopped.")

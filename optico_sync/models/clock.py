@@ -1,0 +1,24 @@
+"""The database's clock: leases and due times of all workers are compared with this one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from django.db import connections
+
+_SQL = {
+    "postgresql": "SELECT clock_timestamp()",
+    "mysql": "SELECT UTC_TIMESTAMP(6)",
+    "sqlite": "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')",
+}
+
+
+def database_now(using: str) -> datetime:
+    """The moment it is in the database ``using``, aware, in UTC."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        cursor.execute(_SQL[connection.vendor])
+        now = cursor.fetchone()[0]
+    if isinstance(now, str):
+        now = datetime.fromisoformat(now)
+    return now.astimezone(UTC) if now.tzinfo else now.replace(tzinfo=UTC)

@@ -1,0 +1,249 @@
+"""What the shop owner configures: accounts at vendors, the statuses declared there, how shop statuses map to them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import DEFAULT_DB_ALIAS, models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from optico_sync.models.clock import database_now
+from optico_sync.models.fields import EncryptedTextField, ExactCharField
+from optico_sync.vendors import get_vendor
+from optico_sync.vendors.base import Account, Vendor
+
+#: So many vendor-wide failures in a row open the breaker.
+BREAKER_THRESHOLD = 5
+#: The longest time between two probes of an open breaker.
+BREAKER_CEILING = timedelta(minutes=5)
+
+
+class VendorCredential(models.Model):
+    """One account at one vendor. Nothing is sent without one.
+
+    The breaker is three columns, shared by all workers and visible in the admin: it opens after
+    ``BREAKER_THRESHOLD`` vendor-wide failures in a row, and lets one probe through each time ``open_until`` passes.
+    """
+
+    name = models.CharField(_("name"), max_length=100, unique=True, help_text=_("Yours to choose; shown in lists."))
+    vendor = models.CharField(_("vendor"), max_length=50)
+    base_url = models.URLField(_("base URL"), max_length=300)
+    sealed_secrets = EncryptedTextField(editable=False, blank=True, default="")
+    options = models.JSONField(_("options"), default=dict, blank=True)
+    is_enabled = models.BooleanField(
+        _("switched on"), default=False, help_text=_("While it is off, changes are collected and held.")
+    )
+    start_at = models.DateTimeField(
+        _("start date"),
+        default=timezone.now,
+        help_text=_("Orders placed before this moment are not sent."),
+    )
+    concurrency = models.PositiveSmallIntegerField(
+        _("requests at once"),
+        default=8,
+        validators=[MinValueValidator(1), MaxValueValidator(128)],
+        help_text=_("How many requests each worker may have in flight to this vendor."),
+    )
+
+    secrets_version = models.PositiveIntegerField(default=0, editable=False)
+    paused_at = models.DateTimeField(_("paused since"), null=True, editable=False)
+    pause_reason = models.CharField(_("reason of the pause"), max_length=50, blank=True, editable=False)
+    pause_detail = models.TextField(blank=True, editable=False)
+    failures = models.PositiveIntegerField(default=0, editable=False)
+    opened_at = models.DateTimeField(_("vendor not answering since"), null=True, editable=False)
+    open_until = models.DateTimeField(_("next probe"), null=True, editable=False)
+    last_delivery_at = models.DateTimeField(_("last delivery"), null=True, editable=False)
+
+    class Meta:
+        verbose_name = _("vendor credential")
+        verbose_name_plural = _("vendor credentials")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def spec(self) -> Vendor:
+        """The vendor's own knowledge. Raises ``ConfigurationError`` for a vendor that is no longer there."""
+        return get_vendor(self.vendor)
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """The secrets by name. Raises ``EncryptionKeyError`` when they cannot be read."""
+        return json.loads(self.sealed_secrets) if self.sealed_secrets else {}
+
+    def set_secrets(self, secrets: Mapping[str, str]) -> None:
+        """Replace all secrets; not saved yet. New secrets end a pause, and answers to the old ones no longer count."""
+        self.sealed_secrets = json.dumps(dict(secrets))
+        self.secrets_version += 1
+        self.resume()
+
+    def resume(self) -> None:
+        """End a pause and close the breaker; not saved yet."""
+        self.paused_at, self.pause_reason, self.pause_detail = None, "", ""
+        self.failures, self.opened_at, self.open_until = 0, None, None
+
+    @property
+    def account(self) -> Account:
+        """What the vendor needs to build and read. Raises ``EncryptionKeyError``."""
+        spec = self.spec
+        chosen = {option.name: self.options.get(option.name, option.default) for option in spec.options}
+        return Account(base_url=self.base_url, secrets=self.secrets, options=chosen)
+
+    @property
+    def hold_reason(self) -> str:
+        """Why nothing is sent now, as a reason code; empty when it is."""
+        if not self.is_enabled:
+            return "credential_off"
+        if self.paused_at:
+            return self.pause_reason
+        return "breaker_open" if self.opened_at else ""
+
+    def pause(self, reason: str, detail: str, now: datetime) -> None:
+        """Stop sending until somebody repairs the credential; not saved yet."""
+        self.paused_at, self.pause_reason, self.pause_detail = now, reason, detail
+
+    def record_answers(self, answered: bool, failures: int, now: datetime) -> bool:
+        """Count vendor-wide failures: ``answered`` if any order got an answer before the last ``failures``.
+
+        True when this opened the breaker, or kept it open. Not saved yet.
+        """
+        self.failures = failures if answered else self.failures + failures
+        if self.failures < BREAKER_THRESHOLD:
+            if answered:
+                self.opened_at = self.open_until = None
+            return False
+        over = min(self.failures - BREAKER_THRESHOLD, 16)
+        self.opened_at = self.opened_at or now
+        self.open_until = now + min(timedelta(seconds=2**over), BREAKER_CEILING)
+        return True
+
+    def release_parked(self, shop_statuses: Collection[str]) -> int:
+        """Try the orders again that one of ``shop_statuses`` parked. Returns how many."""
+        now = database_now(self._state.db or DEFAULT_DB_ALIAS)
+        return self.sync_states.parked_by(shop_statuses).release(now)
+
+    def map_statuses(self, shop_statuses: Iterable[str]) -> None:
+        """Add a mapping for every shop status that has none. The very same word declared at the vendor maps itself."""
+        seen = {status for status in shop_statuses if status}
+        missing = seen.difference(
+            self.status_mappings.filter(shop_status__in=seen).values_list("shop_status", flat=True)
+        )
+        if not missing:
+            return
+        declared = {status.name: status for status in self.declared_statuses.filter(name__in=missing)}
+        choice = StatusMapping.Choice
+        self.status_mappings.bulk_create(
+            [
+                StatusMapping(
+                    credential=self,
+                    shop_status=status,
+                    declared=declared.get(status),
+                    choice=choice.SEND if status in declared else choice.UNDECIDED,
+                )
+                for status in sorted(missing)
+            ],
+            ignore_conflicts=True,
+        )
+
+
+class DeclaredStatus(models.Model):
+    """An order status as it is declared at the vendor.
+
+    Saving one maps the shop status of the very same name, and sends the orders that waited for it.
+    """
+
+    credential = models.ForeignKey(VendorCredential, models.CASCADE, related_name="declared_statuses")
+    name = ExactCharField(
+        _("name at the vendor"), max_length=200, help_text=_("Exactly as declared there: case and accents count.")
+    )
+    is_sale = models.BooleanField(
+        _("is a sale"),
+        default=False,
+        help_text=_("As declared at the vendor: an order that reaches this status counts as a conversion."),
+    )
+    unknown_since = models.DateTimeField(_("refused by the vendor since"), null=True, editable=False)
+
+    class Meta:
+        verbose_name = _("declared status")
+        verbose_name_plural = _("declared statuses")
+        ordering = ["pk"]
+        constraints = [models.UniqueConstraint(fields=["credential", "name"], name="optico_sync_declared_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({_('sale')})" if self.is_sale else self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        super().save(*args, **kwargs)
+        same_word = self.credential.status_mappings.filter(shop_status=self.name, choice=StatusMapping.Choice.UNDECIDED)
+        for mapping in same_word:
+            mapping.declared = self
+            mapping.save()
+        self.release()
+
+    def declare(self) -> int:
+        """The owner has declared it at the vendor: send what it parked. Returns how many orders."""
+        self.unknown_since = None
+        super().save(update_fields=["unknown_since"])
+        return self.release()
+
+    def release(self) -> int:
+        """Try the orders again that were refused because of this status. Returns how many."""
+        statuses = list(self.mappings.values_list("shop_status", flat=True))
+        return self.credential.release_parked(statuses)
+
+
+class StatusMapping(models.Model):
+    """What a shop status becomes at the vendor. A row appears by itself for every status seen in the shop.
+
+    Saving a decision sends the orders that waited for it.
+    """
+
+    class Choice(models.TextChoices):
+        #: Nobody has decided yet: orders in this status wait for the decision.
+        UNDECIDED = "undecided", _("not decided yet")
+        SEND = "send", _("send as")
+        DO_NOT_SEND = "do_not_send", _("do not send")
+
+    credential = models.ForeignKey(VendorCredential, models.CASCADE, related_name="status_mappings")
+    shop_status = ExactCharField(_("status in the shop"), max_length=200)
+    choice = models.CharField(_("choice"), max_length=20, choices=Choice, default=Choice.UNDECIDED)
+    declared = models.ForeignKey(
+        DeclaredStatus,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="mappings",
+        verbose_name=_("declared status"),
+    )
+    seen_at = models.DateTimeField(_("first seen"), default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("status mapping")
+        verbose_name_plural = _("status mappings")
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["credential", "shop_status"], name="optico_sync_mapped_once"),
+            models.CheckConstraint(
+                condition=Q(choice="send") | Q(declared__isnull=True), name="optico_sync_declared_only_when_sent"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.shop_status} → {self.declared or self.get_choice_display()}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """A declared status means "send"; "send" without one is no decision."""
+        if self.declared_id:
+            self.choice = self.Choice.SEND
+        elif self.choice == self.Choice.SEND:
+            self.choice = self.Choice.UNDECIDED
+        super().save(*args, **kwargs)
+        if self.choice != self.Choice.UNDECIDED:
+            self.credential.release_parked([self.shop_status])

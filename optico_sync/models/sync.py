@@ -1,0 +1,490 @@
+"""The queue and its record: what was saved, what each credential still has to be told, and what it answered."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Self
+
+from django.db import models
+from django.db.models import Case, F, Q, Value, When
+from django.utils.translation import gettext_lazy as _
+
+from optico_sync.attribution import Attribution
+from optico_sync.models.credentials import VendorCredential
+from optico_sync.models.fields import ExactCharField
+from optico_sync.outcome import REASONS, Kind, Outcome, Reason, Scope
+
+#: Retry after 1, 2 and 4 s (the Sales document's figures), then a slow tail.
+RETRY_DELAYS = tuple(timedelta(seconds=s) for s in (1, 2, 4, 60, 300, 1800, 7200, 21600, 43200))
+
+#: After an attempt whose request may still take effect, the newest state is repeated twice, the second time later than
+#: a worker may sleep: so an old request that arrives late does not stay the last one.
+REPEAT_DELAYS = (timedelta(minutes=1), timedelta(minutes=15))
+
+#: Statuses one order may have waiting for one credential; beyond, the oldest go. No real order comes near.
+MAX_QUEUE = 50
+
+
+class Subject(models.Model):
+    """An order that is kept in step, known by its key in the shop. It outlives the order."""
+
+    class Kind(models.TextChoices):
+        ORDER = "order", _("order")
+
+    kind = models.CharField(max_length=20, choices=Kind)
+    key = ExactCharField(_("key in the shop"), max_length=255)
+    reference = ExactCharField(_("reference"), max_length=255, blank=True, db_index=True)
+    status = models.CharField(_("status in the shop"), max_length=200, blank=True)
+    visit_id = models.CharField(_("visit"), max_length=64, blank=True)
+    call_id = models.CharField(_("call"), max_length=64, blank=True)
+    agent = models.CharField(_("agent"), max_length=150, blank=True)
+    cart_key = models.CharField(_("cart"), max_length=255, blank=True)
+    created_at = models.DateTimeField(_("first seen"))
+    changed_at = models.DateTimeField(_("last change"))
+    deleted_at = models.DateTimeField(_("deleted in the shop"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("order")
+        verbose_name_plural = _("orders in sync")
+        constraints = [models.UniqueConstraint(fields=["kind", "key"], name="optico_sync_subject_once")]
+        permissions = [("resend_subject", _("Can send again, hold and release orders"))]
+
+    def __str__(self) -> str:
+        return self.reference or self.key
+
+    @property
+    def attribution(self) -> Attribution:
+        return Attribution(visit_id=self.visit_id, call_id=self.call_id, agent=self.agent, cart_key=self.cart_key)
+
+    @property
+    def is_attributed(self) -> bool:
+        """Without a visit or a call the vendor records the sale but credits nobody."""
+        return bool(self.visit_id or self.call_id)
+
+    def attribute(self, seen: Attribution) -> None:
+        """Fill what is not known yet; not saved. The first non-empty value wins."""
+        merged = self.attribution.or_else(seen)
+        self.visit_id, self.call_id = merged.visit_id, merged.call_id
+        self.agent, self.cart_key = merged.agent, merged.cart_key
+
+
+class OutboxEvent(models.Model):
+    """The fact that something was saved in the shop. Append-only: capture inserts, the relay marks."""
+
+    class Change(models.TextChoices):
+        SAVED = "saved", _("saved")
+        RELATED = "related", _("part of it saved")
+        DELETED = "deleted", _("deleted")
+
+    kind = models.CharField(max_length=20, choices=Subject.Kind)
+    #: Key of the subject, or of the related object when ``relation`` says how the relay finds the subject from it.
+    key = ExactCharField(max_length=255)
+    relation = models.CharField(max_length=200, blank=True)
+    change = models.CharField(_("change"), max_length=10, choices=Change)
+    reference = models.CharField(max_length=255, blank=True)
+    #: The shop status at this save; empty for related objects, which must never append an old one.
+    status = models.CharField(_("status"), max_length=200, blank=True)
+    visit_id = models.CharField(max_length=64, blank=True)
+    call_id = models.CharField(max_length=64, blank=True)
+    agent = models.CharField(max_length=150, blank=True)
+    cart_key = models.CharField(max_length=255, blank=True)
+    #: Captures that failed in this process since its last event: how a loss becomes visible.
+    missed = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField()
+    relayed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("captured change")
+        verbose_name_plural = _("captured changes")
+        indexes = [
+            # Only what is not relayed yet, so it stays small for ever. MariaDB ignores conditions; there the leading
+            # column does the same.
+            models.Index(
+                fields=["relayed_at", "id"], condition=Q(relayed_at__isnull=True), name="optico_sync_unrelayed"
+            ),
+            # For one order's time line. Costs the checkout nothing: the row enters it when it is relayed.
+            models.Index(fields=["key"], condition=Q(relayed_at__isnull=False), name="optico_sync_event_key"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.key} {self.change}"
+
+
+class RelayState(models.Model):
+    """The single row that the relay locks, so that there is one at a time; also its record."""
+
+    relayed_at = models.DateTimeField(null=True)
+    missed_captures = models.PositiveBigIntegerField(default=0)
+    last_missed_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return "relay"
+
+
+class SyncStateQuerySet(models.QuerySet["SyncState"]):
+    """The questions asked of the queue."""
+
+    def due(self, now: datetime) -> Self:
+        """Work to do now, oldest first; an expired lease makes its row due."""
+        return self.filter(due_at__lte=now, is_held=False).order_by("due_at")
+
+    def held(self) -> Self:
+        """By hand, or because their credential is not sending."""
+        return self.filter(self._held())
+
+    def shown_as(self, state: str) -> Self:
+        """The rows an owner sees as ``state``."""
+        if state == SyncState.State.HELD:
+            return self.held()
+        return self.filter(state=state).exclude(self._held())
+
+    @staticmethod
+    def _held() -> Q:
+        off = Q(credential__is_enabled=False) | Q(credential__paused_at__isnull=False)
+        off |= Q(credential__opened_at__isnull=False)
+        return Q(state=SyncState.State.HELD) | (Q(state__in=SyncState.PENDING) & off)
+
+    def parked_by(self, shop_statuses: Collection[str]) -> Self:
+        """Refused because of one of these shop statuses: not mapped, or not known to the vendor."""
+        return self.filter(
+            state=SyncState.State.REFUSED,
+            reason__in=("unmapped_status", "unknown_status"),
+            refused_status__in=shop_statuses,
+        )
+
+    def release(self, now: datetime) -> int:
+        """Try what was refused or held again now, from the first status that waits. Returns how many.
+
+        The generation is raised, so that a worker that holds the row tries again after it settles.
+        """
+        return self.update(
+            tried=0,
+            refused_status="",
+            is_held=False,
+            generation=F("generation") + 1,
+            attempts=0,
+            state=SyncState.State.WAITING,
+            reason="",
+            detail="",
+            due_at=Case(When(lease="", then=Value(now)), default=F("due_at")),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What one send tells the vendor. ``index`` is the place in the queue, None for newer content alone."""
+
+    shop_status: str
+    index: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What came of one step. ``declared``, ``is_sale`` and ``fingerprint`` describe what was sent, if anything was.
+
+    ``is_final`` says that the outcome holds for every step that is left: the order is gone, or too old.
+    """
+
+    step: Step
+    outcome: Outcome
+    was_sent: bool = False
+    is_final: bool = False
+    declared: str = ""
+    is_sale: bool = False
+    fingerprint: str = ""
+
+
+class SyncState(models.Model):
+    """Where one order stands with one credential.
+
+    ``queue`` holds shop statuses that the vendor has not accepted yet, oldest first. The first ``tried`` of them were
+    refused; they stay until a later one is accepted, so that declaring a status sends what it parked. ``generation``
+    rises with every change; ``answered_generation`` is the newest one that the vendor, or a rule, has answered.
+
+    A lease is a token. While it is held ``due_at`` is the moment it runs out, so a row whose worker died becomes due
+    by itself, and every settle names the token.
+    """
+
+    class State(models.TextChoices):
+        #: A change has not been sent yet.
+        WAITING = "waiting", _("waiting")
+        #: A send failed for a passing reason.
+        RETRYING = "retrying", _("retrying")
+        #: The vendor holds what the shop holds.
+        IN_SYNC = "in_sync", _("in sync")
+        #: Somebody must act.
+        REFUSED = "refused", _("refused")
+        #: Left out on purpose, with the reason.
+        NOT_SENT = "not_sent", _("not sent")
+        #: By hand, or because the credential is off, paused or its breaker is open.
+        HELD = "held", _("held")
+
+    #: What a credential that is off, paused or broken holds.
+    PENDING = (State.WAITING, State.RETRYING)
+
+    subject = models.ForeignKey(Subject, models.CASCADE, related_name="sync_states")
+    credential = models.ForeignKey(VendorCredential, models.PROTECT, related_name="sync_states")
+    state = models.CharField(_("state"), max_length=10, choices=State, default=State.WAITING)
+    reason = models.CharField(_("reason"), max_length=50, blank=True)
+    detail = models.TextField(_("vendor's message"), blank=True)
+    is_held = models.BooleanField(_("held by hand"), default=False)
+
+    queue = models.JSONField(default=list)
+    last_queued = models.CharField(max_length=200, blank=True)
+    tried = models.PositiveSmallIntegerField(default=0)
+    generation = models.PositiveIntegerField(default=0)
+    answered_generation = models.PositiveIntegerField(default=0)
+    #: Send once more although nothing changed.
+    is_forced = models.BooleanField(default=False)
+    repeats = models.PositiveSmallIntegerField(default=0)
+
+    sent_status = models.CharField(_("last shop status accepted"), max_length=200, blank=True)
+    accepted_status = models.CharField(_("last status accepted"), max_length=200, blank=True)
+    accepted_is_sale = models.BooleanField(_("accepted as a sale"), null=True)
+    refused_status = models.CharField(_("refused status"), max_length=200, blank=True)
+    fingerprint = models.CharField(max_length=32, blank=True)
+    delivered_at = models.DateTimeField(_("last delivery"), null=True)
+
+    attempts = models.PositiveIntegerField(_("attempts since the last success"), default=0)
+    due_at = models.DateTimeField(_("next attempt"), null=True)
+    lease = models.CharField(max_length=32, blank=True)
+
+    objects = SyncStateQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("sync state")
+        verbose_name_plural = _("sync states")
+        constraints = [models.UniqueConstraint(fields=["subject", "credential"], name="optico_sync_state_once")]
+        indexes = [
+            models.Index(fields=["credential", "due_at"], condition=Q(due_at__isnull=False), name="optico_sync_due"),
+            # What is not in sync is what owners look for, and is few.
+            models.Index(fields=["credential", "state"], condition=~Q(state="in_sync"), name="optico_sync_not_in_sync"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject_id}/{self.credential_id}: {self.state}"
+
+    # What an owner sees
+
+    @property
+    def shown_state(self) -> str:
+        """One of the six states, the credential's own hold included. Needs ``credential``."""
+        return self.State.HELD if self.state in self.PENDING and self.credential.hold_reason else self.state
+
+    @property
+    def shown_reason(self) -> Reason:
+        """Why, and what to do."""
+        code = self.reason
+        if self.state in self.PENDING and self.credential.hold_reason:
+            code = self.credential.hold_reason
+        return REASONS.get(code, REASONS["refused"])
+
+    # What the relay and the operator do to it
+
+    def change(self, *, statuses: Sequence[str], due_at: datetime) -> None:
+        """The order was saved: queue its new ``statuses``, send its newest content; not saved yet."""
+        for status in statuses:
+            if status and status != self.last_queued:
+                self.queue = [*self.queue, status]
+                self.last_queued = status
+        if not self.lease:
+            # A worker that holds the row counts places in the queue.
+            self.queue = self.queue[-MAX_QUEUE:]
+        self.generation += 1
+        self.tried, self.refused_status = 0, ""
+        if not self.steps(repeat=False):
+            if self.state == self.State.WAITING and not self.lease:
+                self.state, self.reason = self.State.NOT_SENT, "never_offered"
+        elif not self.is_held:
+            self.schedule(due_at)
+
+    def resend(self, *, status: str, due_at: datetime) -> None:
+        """Send again although nothing changed: what waits, else the last accepted status, else ``status``."""
+        if not self.queue and not self.sent_status and status:
+            self.queue, self.last_queued = [status], status
+        self.is_forced = True
+        self.is_held = False
+        self.attempts = 0
+        self.generation += 1
+        self.tried, self.refused_status = 0, ""
+        self.due_at = self.due_at if self.lease else due_at
+        self.state, self.reason, self.detail = self.State.WAITING, "", ""
+
+    def hold(self) -> None:
+        """Send nothing until released; what a worker has in flight is settled as usual."""
+        self.is_held = True
+        self.state, self.reason, self.detail = self.State.HELD, "held_by_operator", ""
+        if not self.lease:
+            self.due_at = None
+
+    def schedule(self, due_at: datetime) -> None:
+        """Due at ``due_at`` or earlier. A retry keeps its time when the vendor asked for it."""
+        if self.state != self.State.RETRYING:
+            self.state, self.reason, self.detail = self.State.WAITING, "", ""
+        if not self.lease and self.reason != "rate_limited":
+            self.due_at = min(self.due_at, due_at) if self.due_at else due_at
+
+    # What delivery does to it
+
+    def steps(self, *, repeat: bool = True) -> list[Step]:
+        """What is left to tell the vendor, in order; one send uses the first that can be sent.
+
+        Newer content goes out last, under the last accepted status. ``repeat`` counts a pending repeat as work.
+        """
+        left = [Step(shop_status=self.queue[index], index=index) for index in range(self.tried, len(self.queue))]
+        is_ahead = self.generation > self.answered_generation or self.is_forced or (repeat and self.repeats > 0)
+        if self.sent_status and is_ahead:
+            left.append(Step(shop_status=self.sent_status, index=None))
+        return left
+
+    @property
+    def is_repeat(self) -> bool:
+        """Whether content goes out again although the vendor has accepted the very same."""
+        return self.is_forced or self.repeats > 0
+
+    def settle(self, verdicts: Sequence[Verdict], *, generation: int, now: datetime, vendor_is_down: bool) -> None:
+        """Record what came of the steps tried at ``generation``, and give the lease back; not saved yet."""
+        self.lease = ""
+        is_newest = self.generation == generation
+        last = verdicts[-1].outcome
+        if last.ambiguous:
+            self.repeats = len(REPEAT_DELAYS)
+        if last.kind is Kind.RETRY:
+            self._retry(last, now, vendor_is_down=vendor_is_down)
+        elif last.kind is Kind.HELD or last.scope is Scope.CREDENTIAL:
+            self.due_at = now
+        else:
+            for verdict in verdicts:
+                self._record(verdict, generation, now)
+            if not is_newest:
+                self.tried, self.refused_status = 0, ""
+            self._conclude(now)
+        if self.is_held:
+            self.hold()
+
+    def doubt(self, now: datetime, *, repeats: int) -> None:
+        """A worker that lost its lease may have sent something old: send the newest again; not saved yet."""
+        self.generation += 1
+        self.repeats = repeats
+        if not self.is_held:
+            self.schedule(now)
+
+    def _record(self, verdict: Verdict, generation: int, now: datetime) -> None:
+        outcome, step = verdict.outcome, verdict.step
+        if outcome.kind is Kind.DELIVERED:
+            self._accept(verdict, generation, now)
+        else:
+            self.reason, self.detail = outcome.reason, outcome.detail
+            if step.index is not None:
+                self.tried = step.index + 1
+            if outcome.kind is Kind.REFUSED:
+                self.refused_status, self.attempts = step.shop_status, 0
+            if verdict.is_final and outcome.kind is Kind.NOT_SENT:
+                self.refused_status = ""
+        if step.index is None or outcome.kind is Kind.DELIVERED or verdict.is_final:
+            self.answered_generation = generation
+            if generation == self.generation:
+                self.is_forced = False
+            if outcome.kind is not Kind.DELIVERED:
+                self.repeats = 0
+
+    def _accept(self, verdict: Verdict, generation: int, now: datetime) -> None:
+        step = verdict.step
+        is_mere_repeat = step.index is None and generation == self.answered_generation and not self.is_forced
+        if is_mere_repeat:
+            self.repeats = max(self.repeats - 1, 0)
+        if step.index is not None:
+            self.queue, self.tried, self.refused_status = self.queue[step.index + 1 :], 0, ""
+        if verdict.was_sent:
+            self.sent_status, self.delivered_at = step.shop_status, now
+            self.accepted_status, self.accepted_is_sale = verdict.declared, verdict.is_sale
+            self.fingerprint = verdict.fingerprint
+        if not self.queue:
+            self.refused_status = ""
+        if not self.refused_status:
+            self.reason, self.detail = "", ""
+        self.attempts = 0
+
+    def _conclude(self, now: datetime) -> None:
+        """The state that follows from what is left."""
+        if self.steps(repeat=False):
+            self.state, self.due_at = self.State.WAITING, now
+            return
+        is_refused = bool(self.refused_status)
+        if not is_refused:
+            # Whatever was passed over on purpose is dealt with.
+            self.queue, self.tried = [], 0
+        if is_refused:
+            self.state = self.State.REFUSED
+        elif self.delivered_at:
+            self.state = self.State.IN_SYNC
+        else:
+            self.state = self.State.NOT_SENT
+        self.due_at = now + REPEAT_DELAYS[-self.repeats] if self.repeats and self.sent_status else None
+
+    def _retry(self, outcome: Outcome, now: datetime, *, vendor_is_down: bool) -> None:
+        """Later. While the vendor is down its breaker decides when, and the order's own attempts are not spent."""
+        self.state, self.reason, self.detail = self.State.RETRYING, outcome.reason, outcome.detail
+        delay = timedelta(0)
+        if not vendor_is_down:
+            self.attempts += 1
+            delay = RETRY_DELAYS[min(self.attempts, len(RETRY_DELAYS)) - 1]
+            if self.attempts > 3:
+                delay *= random.uniform(0.8, 1.2)  # noqa: S311 - spreads retries, guards nothing
+        if outcome.retry_after is not None:
+            delay = timedelta(seconds=outcome.retry_after)
+        self.due_at = now + delay
+
+
+class Attempt(models.Model):
+    """One HTTP exchange, redacted."""
+
+    sync_state = models.ForeignKey(SyncState, models.CASCADE, related_name="attempts_made")
+    started_at = models.DateTimeField(_("when"))
+    duration_ms = models.PositiveIntegerField(_("milliseconds"))
+    generation = models.PositiveIntegerField()
+    shop_status = models.CharField(_("shop status"), max_length=200)
+    status = models.CharField(_("status sent"), max_length=200)
+    request = models.TextField(_("request"))
+    http_status = models.PositiveSmallIntegerField(_("HTTP status"), null=True)
+    answer = models.TextField(_("answer"), blank=True)
+    outcome = models.CharField(_("outcome"), max_length=10)
+    reason = models.CharField(_("reason"), max_length=50)
+    detail = models.TextField(blank=True)
+    worker = models.CharField(max_length=100, blank=True)
+
+    class Meta:
+        verbose_name = _("attempt")
+        verbose_name_plural = _("attempts")
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.outcome}"
+
+    @property
+    def shown_reason(self) -> Reason:
+        return REASONS.get(self.reason, REASONS["refused"])
+
+
+class Worker(models.Model):
+    """A delivery worker's heartbeat."""
+
+    name = models.CharField(_("worker"), max_length=100, unique=True)
+    started_at = models.DateTimeField(_("started"))
+    beat_at = models.DateTimeField(_("last heartbeat"))
+    stopped_at = models.DateTimeField(_("stopped"), null=True)
+    delivered = models.PositiveBigIntegerField(_("delivered"), default=0)
+
+    #: Silent for longer than this, a worker counts as gone.
+    SILENCE = timedelta(seconds=30)
+    #: How long a worker that is gone stays in the list.
+    KEPT = timedelta(days=2)
+
+    class Meta:
+        verbose_name = _("worker")
+        verbose_name_plural = _("workers")
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,208 @@
+"""How an attempt ended, and what a shop owner should do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+
+class Kind(StrEnum):
+    """The end of one attempt, or of the decision not to make one."""
+
+    #: The vendor has the record.
+    DELIVERED = "delivered"
+    #: Unknown or passing; the same bytes can succeed later.
+    RETRY = "retry"
+    #: The same bytes will fail again: somebody must act.
+    REFUSED = "refused"
+    #: Nothing is wrong with the order; its credential cannot send now.
+    HELD = "held"
+    #: Left out on purpose.
+    NOT_SENT = "not_sent"
+
+
+class Scope(StrEnum):
+    """How far the outcome reaches."""
+
+    ORDER = "order"
+    CREDENTIAL = "credential"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The end of one attempt.
+
+    ``detail`` is the vendor's own message, already redacted. ``retry_after`` is in seconds. ``ambiguous`` says that
+    the request may still take effect at the vendor although no answer came.
+    """
+
+    kind: Kind
+    reason: str
+    scope: Scope = Scope.ORDER
+    detail: str = ""
+    retry_after: float | None = None
+    ambiguous: bool = False
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A reason code in words a shop owner understands: what happened, and what to do."""
+
+    text: str | Promise
+    advice: str | Promise
+
+
+_WAIT = _("Nothing to do: it is tried again by itself.")
+
+#: Every reason code there is. Closed: an unknown code is a bug, and a test says so.
+REASONS: dict[str, Reason] = {
+    # delivered
+    "accepted": Reason(_("The vendor has it."), ""),
+    "unchanged": Reason(_("Nothing changed since the vendor last accepted it."), ""),
+    # retry
+    "timeout": Reason(_("The vendor did not answer in time."), _WAIT),
+    "dropped": Reason(_("The connection broke before an answer came."), _WAIT),
+    "connection": Reason(_("The vendor could not be reached."), _WAIT),
+    "certificate": Reason(
+        _("The vendor's TLS certificate could not be verified."),
+        _("Check the base URL of the credential and the date of this server. Sending is tried again by itself."),
+    ),
+    "vendor_error": Reason(_("The vendor answered with a server error."), _WAIT),
+    "rate_limited": Reason(_("The vendor asked to slow down."), _WAIT),
+    "unreadable_reply": Reason(
+        _("The answer was not one the vendor documents, so it does not count as success."),
+        _("It is tried again by itself. If it stays, show the answer below to the vendor's support."),
+    ),
+    "redirect_temporary": Reason(_("The vendor redirected the request; redirects are never followed."), _WAIT),
+    # refused, this order
+    "unmapped_status": Reason(
+        _("This shop status is not mapped to a declared status."),
+        _("Open the credential's status mappings and choose a declared status or “do not send”."),
+    ),
+    "unknown_status": Reason(
+        _("The vendor does not know this status."),
+        _(
+            "Declare it at Optico under Call Center > Statuses (in French: Agents / Paramètres), then choose "
+            "“Declared at the vendor now” on the declared status here, or map the shop status to another one."
+        ),
+    ),
+    "missing_parameter": Reason(
+        _("The vendor says that a required field is missing or empty."),
+        _("Check the order's reference and status in the shop, then send it again."),
+    ),
+    "invalid_products": Reason(
+        _("The vendor could not read the products."),
+        _("Try the other order dialect in the credential's options, then send the order again."),
+    ),
+    "bad_call_id": Reason(
+        _("The call id is not a whole number, as the vendor requires."),
+        _("Correct the call id on the order and save it: it is then sent by itself."),
+    ),
+    "no_reference": Reason(
+        _("The order has no reference, and the vendor requires one."),
+        _("Give the order its number in the shop and save it, or correct ORDER.reference in the settings."),
+    ),
+    "bad_currency": Reason(
+        _("The order's currency is not a three-letter ISO 4217 code."),
+        _("Correct the order's currency, or ORDER.currency in the settings, then send it again."),
+    ),
+    "unreadable_order": Reason(
+        _("The shop's order could not be read."),
+        _("Ask your developer to check OPTICO_SYNC['ORDER']; the detail below names the field."),
+    ),
+    "refused": Reason(
+        _("The vendor refused this order."),
+        _("Read the vendor's message below, correct the order, then send it again."),
+    ),
+    "unspecified": Reason(
+        _("The vendor refused this order and gave no reason."),
+        _("Send it again; if it is refused again, ask the vendor's support."),
+    ),
+    # refused, the whole credential
+    "key_refused": Reason(
+        _("The vendor refused the key."),
+        _("Type the right key into the credential. Everything that waits is then sent by itself."),
+    ),
+    "forbidden": Reason(
+        _("The vendor's server forbids the request (perhaps a firewall)."),
+        _("Check the key and ask the vendor to admit this server's address, then resume the credential."),
+    ),
+    "wrong_address": Reason(
+        _("There is nothing of this vendor at the base URL."),
+        _("Correct the credential's base URL. Everything that waits is then sent by itself."),
+    ),
+    "redirect": Reason(
+        _("The base URL moved; redirects are never followed, because they would carry the key elsewhere."),
+        _("Ask the vendor for the new address and correct the credential's base URL."),
+    ),
+    "forbidden_address": Reason(
+        _("The base URL points to an address that is not public or not https."),
+        _("Correct the base URL, or ask your developer to name the network in OPTICO_SYNC['ALLOWED_NETWORKS']."),
+    ),
+    "secret_unreadable": Reason(
+        _("The stored key cannot be decrypted with the keys in the settings."),
+        _("Ask your developer to put the old encryption key back, or type the vendor's key in again."),
+    ),
+    "incomplete_credential": Reason(
+        _("The credential lacks a key or an option that the vendor requires."),
+        _("Open the credential and fill in what is missing. Everything that waits is then sent by itself."),
+    ),
+    # held
+    "credential_off": Reason(_("The credential is switched off."), _("Switch it on to send what waits.")),
+    "breaker_open": Reason(
+        _("The vendor is not answering; one order at a time is tried until it does."),
+        _("Nothing to do: everything that waits is sent by itself when the vendor is back."),
+    ),
+    "held_by_operator": Reason(_("Held by hand."), _("Choose “release” when it may be sent.")),
+    # not sent
+    "status_not_sent": Reason(
+        _("Its status is mapped to “do not send”."),
+        _("Nothing to do. To send it, change the status mapping, then send the order again."),
+    ),
+    "order_deleted": Reason(_("The order was deleted in the shop."), _("Nothing to do.")),
+    "before_start": Reason(
+        _("The order is older than the credential's start date."),
+        _("Nothing to do. To send it, move the start date back, then send the order again."),
+    ),
+    "never_offered": Reason(
+        _("It has not changed since this credential exists."),
+        _("Nothing to do. To send it, choose “send again”."),
+    ),
+    # waiting
+    "": Reason("", ""),
+}
+
+
+def delivered(reason: str = "accepted") -> Outcome:
+    """The vendor has the record."""
+    return Outcome(kind=Kind.DELIVERED, reason=reason)
+
+
+def retry(reason: str, *, detail: str = "", retry_after: float | None = None, ambiguous: bool = False) -> Outcome:
+    """Passing trouble. It counts against the vendor, not the order, as soon as the breaker opens."""
+    return Outcome(
+        kind=Kind.RETRY,
+        scope=Scope.CREDENTIAL,
+        reason=reason,
+        detail=detail,
+        retry_after=retry_after,
+        ambiguous=ambiguous,
+    )
+
+
+def refused(reason: str, *, detail: str = "") -> Outcome:
+    """This order will be refused again until somebody changes it or a setting."""
+    return Outcome(kind=Kind.REFUSED, reason=reason, detail=detail)
+
+
+def credential_refused(reason: str, *, detail: str = "") -> Outcome:
+    """The key, address or account is wrong: pause the credential, keep every order."""
+    return Outcome(kind=Kind.REFUSED, scope=Scope.CREDENTIAL, reason=reason, detail=detail)
+
+
+def not_sent(reason: str, *, detail: str = "") -> Outcome:
+    """Left out on purpose."""
+    return Outcome(kind=Kind.NOT_SENT, reason=reason, detail=detail)

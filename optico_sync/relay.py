@@ -1,0 +1,181 @@
+"""Relay: captured changes become work, a queue for each order and credential.
+
+One relay at a time, in batches, a constant number of statements a batch. Relayed is a flag on the event and never "id
+greater than the last one": transactions commit out of id order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.core.exceptions import FieldError
+from django.db import router, transaction
+
+from optico_sync import conf
+from optico_sync.attribution import NOTHING, Attribution
+from optico_sync.exceptions import ConfigurationError
+from optico_sync.models import OutboxEvent, RelayState, Subject, SyncState, VendorCredential
+from optico_sync.models.bulk import upsert
+from optico_sync.models.clock import database_now
+from optico_sync.shops import get_shop
+
+logger = logging.getLogger(__name__)
+
+BATCH = 1000
+
+_SUBJECT_FIELDS = ["reference", "status", "visit_id", "call_id", "agent", "cart_key", "changed_at", "deleted_at"]
+_STATE_FIELDS = [
+    "state", "reason", "detail", "queue", "last_queued", "tried", "refused_status", "generation", "due_at",
+]  # fmt: skip
+
+
+@dataclass
+class _Change:
+    """All that happened to one order in a batch of events."""
+
+    statuses: list[str] = field(default_factory=list)
+    reference: str = ""
+    seen: Attribution = NOTHING
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+    #: None where nothing says whether the order is still there.
+    is_deleted: bool | None = None
+
+    def add(self, event: OutboxEvent) -> None:
+        if event.status and event.change != OutboxEvent.Change.DELETED:
+            self.statuses.append(event.status)
+        self.reference = event.reference or self.reference
+        self.seen = self.seen.or_else(
+            Attribution(visit_id=event.visit_id, call_id=event.call_id, agent=event.agent, cart_key=event.cart_key)
+        )
+        self.first_at = self.first_at or event.created_at
+        self.last_at = event.created_at
+        if event.change != OutboxEvent.Change.RELATED:
+            self.is_deleted = event.change == OutboxEvent.Change.DELETED
+
+
+def relay(limit: int = BATCH) -> int:
+    """Turn up to ``limit`` captured changes into work. Returns how many; 0 also when another relay is at it."""
+    using = router.db_for_write(OutboxEvent)
+    if not OutboxEvent.objects.using(using).filter(relayed_at__isnull=True).exists():
+        return 0
+    RelayState.objects.using(using).get_or_create(pk=1)
+    with transaction.atomic(using=using):
+        state = RelayState.objects.using(using).select_for_update(skip_locked=True).filter(pk=1).first()
+        if state is None:
+            return 0
+        now = database_now(using)
+        events = list(OutboxEvent.objects.using(using).filter(relayed_at__isnull=True).order_by("pk")[:limit])
+        changes = _changes(events, using)
+        subjects = _fold(changes, now, using)
+        _queue(changes, subjects, now, using)
+        OutboxEvent.objects.using(using).filter(pk__in=[event.pk for event in events]).update(relayed_at=now)
+        state.relayed_at = now
+        if lost := sum(event.missed for event in events):
+            state.missed_captures += lost
+            state.last_missed_at = now
+        state.save(using=using)
+    return len(events)
+
+
+def relay_all() -> int:
+    """Relay until nothing is left. Returns how many changes."""
+    total = 0
+    while count := relay():
+        total += count
+    return total
+
+
+def seed_mappings(credential: VendorCredential) -> None:
+    """Give a new credential a mapping row for every status known so far, so that its owner can decide beforehand."""
+    known = set(credential.status_mappings.model.objects.order_by().values_list("shop_status", flat=True).distinct())
+    # The system checks report a wrong setting; the statuses then appear as orders come.
+    with contextlib.suppress(ConfigurationError):
+        known.update(get_shop().known_statuses())
+    credential.map_statuses(known)
+
+
+def _changes(events: Sequence[OutboxEvent], using: str) -> dict[tuple[str, str], _Change]:
+    """What happened, by subject, in order of the subjects' keys so that locks are always taken in one order."""
+    related: dict[str, set[str]] = {}
+    for event in events:
+        if event.relation:
+            related.setdefault(event.relation, set()).add(event.key)
+    owners = {path: _owners(path, keys, using) for path, keys in related.items()}
+    changes: dict[tuple[str, str], _Change] = {}
+    for event in events:
+        keys = owners[event.relation].get(event.key, ()) if event.relation else (event.key,)
+        for key in keys:
+            changes.setdefault((event.kind, key), _Change()).add(event)
+    return dict(sorted(changes.items()))
+
+
+def _owners(path: str, keys: set[str], using: str) -> Mapping[str, set[str]]:
+    """Related key -> order keys; none for a relation that the settings no longer name, which must not stop the rest."""
+    try:
+        return get_shop().orders_related(path, keys, using=using)
+    except (ConfigurationError, FieldError) as error:
+        logger.warning("Changes of %r belong to no order any more (%s).", path, type(error).__name__)
+        return {}
+
+
+def _fold(changes: dict[tuple[str, str], _Change], now: datetime, using: str) -> dict[tuple[str, str], Subject]:
+    """The changes' subjects, made where they are new, with status and attribution folded in."""
+    kinds = {kind for kind, _key in changes}
+    keys = [key for _kind, key in changes]
+    found = (
+        Subject.objects.using(using).select_for_update().filter(kind__in=kinds, key__in=keys).order_by("kind", "key")
+    )
+    known = {(subject.kind, subject.key): subject for subject in found}
+    new = []
+    for (kind, key), change in changes.items():
+        subject = known.get((kind, key))
+        if subject is None:
+            subject = Subject(kind=kind, key=key, created_at=change.first_at)
+            new.append(subject)
+        subject.reference = change.reference or subject.reference
+        subject.status = change.statuses[-1] if change.statuses else subject.status
+        subject.attribute(change.seen)
+        subject.changed_at = change.last_at
+        if change.is_deleted is not None:
+            subject.deleted_at = change.last_at if change.is_deleted else None
+    upsert(known.values(), _SUBJECT_FIELDS, using=using)
+    created = Subject.objects.using(using).bulk_create(new)
+    return known | {(subject.kind, subject.key): subject for subject in created}
+
+
+def _queue(
+    changes: dict[tuple[str, str], _Change], subjects: dict[tuple[str, str], Subject], now: datetime, using: str
+) -> None:
+    """Raise every credential's generation of the changed subjects, and queue their new statuses."""
+    credentials = list(VendorCredential.objects.using(using).defer("sealed_secrets"))
+    if not credentials:
+        return
+    statuses = {status for change in changes.values() for status in change.statuses}
+    statuses.update(subject.status for subject in subjects.values())
+    for credential in credentials:
+        credential.map_statuses(statuses)
+    rows = SyncState.objects.using(using).select_for_update().filter(subject__in=list(subjects.values())).order_by("pk")
+    states = {(state.subject_id, state.credential_id): state for state in rows}
+    old, new = [], []
+    quiet = timedelta(seconds=conf.options().QUIET_PERIOD)
+    for identity, change in changes.items():
+        subject = subjects[identity]
+        due_at = min(max(now, (change.last_at or now) + quiet), now + quiet)
+        for credential in credentials:
+            state = states.get((subject.pk, credential.pk))
+            if state is None:
+                state = SyncState(subject=subject, credential=credential)
+                new.append(state)
+                # A credential that came later starts with the status the order has.
+                told = change.statuses or [subject.status]
+            else:
+                old.append(state)
+                told = change.statuses
+            state.change(statuses=told, due_at=due_at)
+    upsert(old, _STATE_FIELDS, using=using)
+    SyncState.objects.using(using).bulk_create(new)

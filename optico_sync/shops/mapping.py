@@ -1,0 +1,376 @@
+"""Any shop, by naming its fields: ``OPTICO_SYNC["ORDER"]``.
+
+A value is a dotted path from the order (``"customer.email"``), a callable that takes the order, or
+``{"value": ...}`` for a constant. ``lines`` names the relation and, from each line, its fields.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from enum import Enum
+from functools import cached_property
+from typing import Any
+
+from django.apps import apps
+from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist, ValidationError
+from django.db import models
+from django.db.models import Prefetch
+from django.utils import timezone
+
+from optico_sync import conf
+from optico_sync.attribution import Attribution, clean_visit_id
+from optico_sync.exceptions import ConfigurationError, UnreadableOrder
+from optico_sync.shops.base import Facts, Relation, ShopAdapter
+from optico_sync.snapshot import Line, OrderSnapshot
+
+NAME = f"{conf.SETTING}['ORDER']"
+
+#: Key in ``ORDER`` -> whether it must be there.
+ORDER_KEYS = {
+    "model": True,
+    "reference": True,
+    "status": True,
+    "currency": True,
+    "lines": True,
+    "placed_at": False,
+    "cart_key": False,
+    "visit_id": False,
+    "call_id": False,
+    "agent": False,
+    "related": False,
+}
+LINE_KEYS = {
+    "relation": True,
+    "product_id": True,
+    "name": True,
+    "quantity": True,
+    "total": False,
+    "unit_price": False,
+    "details": False,
+}
+
+#: A path, a callable or ``{"value": constant}``.
+Source = str | Callable[[Any], Any] | Mapping[str, Any]
+
+
+class MappedShop(ShopAdapter):
+    """Reads a shop by the names in ``OPTICO_SYNC["ORDER"]``.
+
+    Raises ``ConfigurationError`` naming the key, the path, the model and the nearest field when a name is wrong.
+    """
+
+    def __init__(self, order: Mapping[str, Any]) -> None:
+        _check_keys(order, ORDER_KEYS, NAME)
+        self._order: dict[str, Any] = dict(order)
+        self.order_model = _get_model(order["model"])
+        lines = order["lines"]
+        if not isinstance(lines, Mapping):
+            raise ConfigurationError(f"{NAME}['lines'] must be a dict with {', '.join(LINE_KEYS)}.")
+        _check_keys(lines, LINE_KEYS, f"{NAME}['lines']")
+        if ("total" in lines) == ("unit_price" in lines):
+            raise ConfigurationError(f"{NAME}['lines'] needs either 'total' (what the line costs) or 'unit_price'.")
+        self._lines: dict[str, Any] = dict(lines)
+        self._line_model = _related_model(self.order_model, lines["relation"], f"{NAME}['lines']['relation']")
+        for key in ORDER_KEYS.keys() - {"model", "lines", "related"}:
+            _check_path(self.order_model, order.get(key), f"{NAME}[{key!r}]")
+        if not _is_plain(self.order_model, order["status"]):
+            raise ConfigurationError(
+                f"{NAME}['status'] is {order['status']!r}: it must be a field of {self.order_model._meta.label} "
+                "itself, because it is read while the order is being saved. For anything else write a ShopAdapter."
+            )
+        for key in LINE_KEYS.keys() - {"relation"}:
+            _check_path(self._line_model, lines.get(key), f"{NAME}['lines'][{key!r}]")
+        self.relations = tuple(self._relation(path) for path in order.get("related", ()))
+
+    def facts(self, order: models.Model) -> Facts:
+        return Facts(
+            reference=_text(self._in_memory(order, "reference")),
+            status=_text(self._in_memory(order, "status")),
+            attribution=Attribution(
+                visit_id=clean_visit_id(_text(self._in_memory(order, "visit_id"))),
+                call_id=_text(self._in_memory(order, "call_id")),
+                agent=_text(self._in_memory(order, "agent")),
+                cart_key=_text(self._in_memory(order, "cart_key")),
+            ),
+        )
+
+    def read(self, keys: Collection[str], *, using: str) -> Mapping[str, OrderSnapshot | UnreadableOrder]:
+        relation = self._lines["relation"]
+        lines = self._line_model._base_manager.using(using)
+        if joins := _joins(self._line_model, self._lines, LINE_KEYS):
+            lines = lines.select_related(*joins)
+        orders = self._by_key(keys, using).prefetch_related(Prefetch(relation, queryset=lines.order_by("pk")))
+        if joins := _joins(self.order_model, self._order, ORDER_KEYS):
+            orders = orders.select_related(*joins)
+        return {str(order.pk): self._snapshot(order) for order in orders}
+
+    def find(
+        self,
+        *,
+        using: str,
+        references: Collection[str] | None = None,
+        keys: Collection[str] | None = None,
+        statuses: Collection[str] | None = None,
+        placed_from: datetime | None = None,
+        placed_until: datetime | None = None,
+    ) -> models.QuerySet:
+        orders = self.order_model._base_manager.using(using).all() if keys is None else self._by_key(keys, using)
+        for values, key, lookup in (
+            (references, "reference", "in"),
+            (statuses, "status", "in"),
+            (placed_from, "placed_at", "gte"),
+            (placed_until, "placed_at", "lt"),
+        ):
+            if values is not None:
+                path = self._order.get(key)
+                if not isinstance(path, str):
+                    raise ConfigurationError(f"Orders cannot be searched by {key}: {NAME}[{key!r}] names no field.")
+                orders = orders.filter(**{f"{path.replace('.', '__')}__{lookup}": values})
+        return orders.order_by("pk")
+
+    def known_statuses(self) -> Iterable[str]:
+        try:
+            field = self.order_model._meta.get_field(self._order["status"])
+        except (FieldDoesNotExist, TypeError, AttributeError):
+            return ()
+        return [_text(value) for value, _label in getattr(field, "flatchoices", ())]
+
+    @cached_property
+    def _plain(self) -> dict[str, Source]:
+        """The sources that capture may read: constants and fields of the order's own row, which cost no query."""
+        return {key: source for key, source in self._order.items() if _is_plain(self.order_model, source)}
+
+    def _in_memory(self, order: models.Model, key: str) -> object:
+        return _value(order, self._plain.get(key))
+
+    def _by_key(self, keys: Collection[str], using: str) -> models.QuerySet:
+        """The orders with these keys. What cannot be a key of this model is no order."""
+        field = self.order_model._meta.pk
+        usable = []
+        for key in keys:
+            try:
+                usable.append(field.to_python(key))
+            except (ValidationError, ValueError):
+                continue
+        return self.order_model._base_manager.using(using).filter(pk__in=usable)
+
+    def _snapshot(self, order: models.Model) -> OrderSnapshot | UnreadableOrder:
+        try:
+            return OrderSnapshot(
+                key=str(order.pk),
+                reference=_text(self._get(order, "reference")),
+                status=_text(self._get(order, "status")),
+                currency=_text(self._get(order, "currency")),
+                placed_at=_moment(self._get(order, "placed_at"), "placed_at"),
+                lines=tuple(self._line(line) for line in getattr(order, self._lines["relation"]).all()),
+                attribution=Attribution(
+                    visit_id=clean_visit_id(_text(self._get(order, "visit_id"))),
+                    call_id=_text(self._get(order, "call_id")),
+                    agent=_text(self._get(order, "agent")),
+                    cart_key=_text(self._get(order, "cart_key")),
+                ),
+            )
+        except UnreadableOrder as error:
+            return error
+
+    def _get(self, order: models.Model, key: str) -> object:
+        return _read(order, self._order.get(key), f"{NAME}[{key!r}]")
+
+    def _line(self, line: models.Model) -> Line:
+        def get(key: str) -> object:
+            return _read(line, self._lines.get(key), f"{NAME}['lines'][{key!r}]")
+
+        quantity = _number(get("quantity"), "quantity")
+        total = (
+            _number(get("total"), "total")
+            if "total" in self._lines
+            else quantity * _number(get("unit_price"), "unit_price")
+        )
+        details = get("details")
+        return Line(
+            product_id=_text(get("product_id")),
+            name=_text(get("name")),
+            quantity=quantity,
+            total=total,
+            details=details if isinstance(details, Mapping) else {},
+        )
+
+    def _relation(self, path: str) -> Relation:
+        name = f"{NAME}['related']"
+        if not isinstance(path, str):
+            raise ConfigurationError(f"{name} must be a list of relation names, not {path!r}.")
+        lookup = path.replace(".", "__")
+        model = _related_model(self.order_model, lookup, name)
+        field = self.order_model._meta.get_field(lookup) if "__" not in lookup else None
+        remote = getattr(field, "remote_field", None)
+        if field is not None and (field.one_to_many or field.one_to_one) and not field.concrete:
+            target = getattr(remote, "target_field", None)
+            if target is not None and target.primary_key:
+                return Relation(model=model, path=lookup, order_field=remote.attname)
+        query_name = field.name if field is not None and field.concrete else _query_path(self.order_model, lookup)
+        return Relation(model=model, path=query_name)
+
+
+def _check_keys(given: Mapping[str, Any], known: Mapping[str, bool], name: str) -> None:
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            raise ConfigurationError(
+                f"{name} has no key {key!r}. "
+                + (f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}.")
+            )
+    missing = [key for key, required in known.items() if required and key not in given]
+    if missing:
+        raise ConfigurationError(f"{name} lacks {', '.join(map(repr, missing))}.")
+
+
+def _get_model(label: object) -> type[models.Model]:
+    try:
+        return apps.get_model(str(label))
+    except (LookupError, ValueError):
+        near = difflib.get_close_matches(str(label), [model._meta.label for model in apps.get_models()], n=1)
+        raise ConfigurationError(
+            f"{NAME}['model'] names {label!r}, and no such model is installed."
+            + (f" Did you mean {near[0]!r}?" if near else " Write it as 'app_label.Model'.")
+        ) from None
+
+
+def _names(model: type[models.Model]) -> dict[str, Any]:
+    """Every name by which code reaches a field of ``model``: relations by their accessor."""
+    found: dict[str, Any] = {"pk": model._meta.pk}
+    for field in model._meta.get_fields():
+        found[field.name] = field
+        if hasattr(field, "attname"):
+            found[field.attname] = field
+        if hasattr(field, "get_accessor_name") and (accessor := field.get_accessor_name()):
+            found[accessor] = field
+    return found
+
+
+def _related_model(model: type[models.Model], path: object, name: str) -> type[models.Model]:
+    for part in str(path).replace(".", "__").split("__"):
+        field = _names(model).get(part)
+        related = getattr(field, "related_model", None)
+        if related is None:
+            relations = [key for key, value in _names(model).items() if value.is_relation]
+            raise ConfigurationError(_no_such(name, path, part, model, relations, "relation"))
+        model = related
+    return model
+
+
+def _query_path(model: type[models.Model], path: str) -> str:
+    """``path`` of accessors as a lookup: a reverse relation's query name can differ from its accessor."""
+    parts = []
+    for part in path.split("__"):
+        field = _names(model)[part]
+        parts.append(field.name)
+        model = field.related_model
+    return "__".join(parts)
+
+
+def _check_path(model: type[models.Model], source: object, name: str) -> None:
+    """Raise unless every step of a dotted path is there. What code computes is only known when it runs."""
+    if source is None or callable(source) or (isinstance(source, Mapping) and source.keys() == {"value"}):
+        return
+    if not isinstance(source, str):
+        raise ConfigurationError(f"{name} must be a path, a callable or {{'value': ...}}, not {source!r}.")
+    for part in source.split("."):
+        names = _names(model)
+        field = names.get(part)
+        if field is None:
+            if hasattr(model, part):
+                return
+            raise ConfigurationError(_no_such(name, source, part, model, names, "field"))
+        if field.related_model is None or part == getattr(field, "attname", ""):
+            return
+        model = field.related_model
+
+
+def _is_plain(model: type[models.Model], source: object) -> bool:
+    if isinstance(source, Mapping):
+        return True
+    field = _names(model).get(source) if isinstance(source, str) else None
+    return field is not None and field.concrete and (not field.is_relation or source == field.attname)
+
+
+def _no_such(name: str, path: object, part: str, model: type[models.Model], known: Iterable[str], what: str) -> str:
+    near = difflib.get_close_matches(part, list(known), n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else f" It has: {', '.join(sorted(known))}."
+    return f"{name} is {path!r}, but {model._meta.label} has no {what} {part!r}.{hint}"
+
+
+def _joins(model: type[models.Model], sources: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
+    """The forward relations that dotted paths go through, for ``select_related``."""
+    joins = set()
+    for key in keys:
+        source = sources.get(key)
+        if not isinstance(source, str) or "." not in source:
+            continue
+        steps: list[str] = []
+        current = model
+        for part in source.split(".")[:-1]:
+            field = _names(current).get(part)
+            if field is None or not (field.many_to_one or field.one_to_one):
+                break
+            steps.append(part)
+            current = field.related_model
+        if steps:
+            joins.add("__".join(steps))
+    return sorted(joins)
+
+
+def _value(obj: object, source: Source | None) -> object:
+    if source is None:
+        return None
+    if isinstance(source, Mapping):
+        return source["value"]
+    if callable(source):
+        return source(obj)
+    for part in source.split("."):
+        try:
+            obj = getattr(obj, part)
+        except ObjectDoesNotExist:
+            return None
+        if obj is None:
+            return None
+        if callable(obj) and not isinstance(obj, models.Manager):
+            obj = obj()
+    return obj
+
+
+def _read(obj: models.Model, source: Source | None, name: str) -> object:
+    """The value, or ``UnreadableOrder`` that names the setting and never the value."""
+    try:
+        return _value(obj, source)
+    except Exception as error:
+        raise UnreadableOrder(f"{name} could not be read ({type(error).__name__})") from None
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Enum):
+        value = value.value
+    return str(value).replace("\x00", "")
+
+
+def _number(value: object, key: str) -> Decimal:
+    """Text, integers, decimals and floats as they print. Raises ``UnreadableOrder`` for anything else."""
+    try:
+        number = value if isinstance(value, Decimal) else Decimal(str(value).strip())
+    except InvalidOperation:
+        raise UnreadableOrder(f"{NAME}['lines'][{key!r}] is not a number") from None
+    if not number.is_finite():
+        raise UnreadableOrder(f"{NAME}['lines'][{key!r}] is not a finite number")
+    return number
+
+
+def _moment(value: object, key: str) -> datetime | None:
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        raise UnreadableOrder(f"{NAME}[{key!r}] is not a date and time")
+    return value if timezone.is_aware(value) else timezone.make_aware(value)

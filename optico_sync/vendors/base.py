@@ -1,0 +1,187 @@
+"""What every vendor answers: which fields it needs, what to send, what its reply means.
+
+A vendor is pure. It knows no database, no network and no other vendor; ``build`` turns a snapshot into a request and
+``read`` turns a response into an outcome.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from django.utils.functional import Promise
+
+from optico_sync.outcome import Outcome, credential_refused, refused, retry
+from optico_sync.redaction import redact
+from optico_sync.snapshot import OrderSnapshot
+
+#: The longest a vendor may put a credential off by ``Retry-After``, in seconds.
+RETRY_AFTER_CEILING = 3600.0
+
+Text = str | Promise
+
+
+class Manner(StrEnum):
+    """What a vendor is told about an order."""
+
+    #: Each declared status once, in the order it happened, each with the newest content.
+    EVERY_STATUS = "every status"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretField:
+    """A secret the shop owner types in: shown never, stored encrypted."""
+
+    name: str
+    label: Text
+    help_text: Text = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionField:
+    """A choice the shop owner makes for this vendor."""
+
+    name: str
+    label: Text
+    choices: tuple[tuple[str, Text], ...]
+    default: str
+    help_text: Text = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """A credential as its vendor sees it."""
+
+    base_url: str
+    secrets: Mapping[str, str] = field(repr=False)
+    options: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One HTTP request, ready to send.
+
+    ``shown`` is the redacted form that attempts keep. ``fingerprint`` identifies the content without the key: two
+    requests with the same one tell the vendor the same.
+    """
+
+    url: str
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str]
+    shown: str = field(repr=False)
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """One HTTP response; ``body`` is cut at the transport's limit. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeout:
+    """Seconds to connect, and seconds for the whole exchange."""
+
+    connect: float
+    total: float
+
+
+class Vendor(ABC):
+    """One remote system. Class attributes are its abilities; two methods do the work."""
+
+    #: The word in the database and in ``OPTICO_SYNC["VENDORS"]``.
+    name: ClassVar[str]
+    label: ClassVar[Text]
+    manner: ClassVar[Manner]
+    default_base_url: ClassVar[str]
+    timeout: ClassVar[Timeout]
+    secrets: ClassVar[tuple[SecretField, ...]]
+    options: ClassVar[tuple[OptionField, ...]] = ()
+    #: Whether sending the same record twice leaves the vendor as sending it once: allows repeats when in doubt.
+    upserts: ClassVar[bool]
+
+    @abstractmethod
+    def build(self, snapshot: OrderSnapshot, *, status: str, account: Account) -> Request | Outcome:
+        """The request that tells the vendor about ``snapshot`` under the declared ``status``.
+
+        An outcome instead of a request says why there is nothing to send. Never raises for odd data.
+        """
+
+    @abstractmethod
+    def read(self, response: Response, *, account: Account) -> Outcome:
+        """What ``response`` means. Total: any status, any bytes give exactly one outcome."""
+
+
+def read_http(response: Response, *, now: datetime | None = None) -> Outcome | None:
+    """The outcome that the HTTP status alone decides, or None where the body must be read.
+
+    No founding document but Optico's speaks of HTTP statuses (5xx: retry); the rest is the common reading.
+    """
+    status = response.status
+    if status in (408, 425, 429):
+        return retry("rate_limited", detail=f"HTTP {status}", retry_after=retry_after(response, now=now))
+    if status >= 500:
+        return retry("vendor_error", detail=f"HTTP {status}", retry_after=retry_after(response, now=now))
+    if status in (302, 303, 307):
+        return retry("redirect_temporary", detail=f"HTTP {status}")
+    if 300 <= status < 400:
+        return credential_refused("redirect", detail=f"HTTP {status}")
+    if status in (401, 403):
+        return credential_refused("forbidden", detail=f"HTTP {status}")
+    if status in (404, 405, 410, 415):
+        return credential_refused("wrong_address", detail=f"HTTP {status}")
+    if status >= 400:
+        return refused("refused", detail=f"HTTP {status}")
+    if status < 200:
+        return retry("unreadable_reply", detail=f"HTTP {status}")
+    return None
+
+
+def retry_after(response: Response, *, now: datetime | None = None) -> float | None:
+    """Seconds asked for by ``Retry-After`` (a number or an HTTP date), with a ceiling."""
+    value = response.headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    if value.isascii() and value.isdigit():
+        return min(float(value[:10]), RETRY_AFTER_CEILING)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    seconds = (moment - (now or datetime.now(UTC))).total_seconds()
+    return min(max(seconds, 0.0), RETRY_AFTER_CEILING)
+
+
+def read_json_object(response: Response) -> dict[str, Any] | None:
+    """The body as a JSON object, whatever the declared content type; None when it is not one."""
+    try:
+        value = json.loads(response.body.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def excerpt(response: Response, account: Account) -> str:
+    """What an attempt keeps of the answer: redacted, cut short."""
+    return redact(response.body.decode("utf-8", "replace"), account.secrets.values())
+
+
+def fingerprint(*parts: bytes) -> str:
+    """A short name for content."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.hexdigest()

@@ -1,0 +1,79 @@
+"""Fill the demo: products, two users, and the sandbox as a vendor. May run again and again."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+# The one place where the shop knows more of the app than its settings: it plays the owner who fills in the admin.
+from optico_sync.exceptions import EncryptionKeyError
+from optico_sync.models import DeclaredStatus, VendorCredential
+from shop_demo.models import Order, Product
+
+CREDENTIAL = "Optico (sandbox)"
+SANDBOX_KEY = "cust_sandbox_demo"
+SALES = {Order.Status.CONFIRMED, Order.Status.SHIPPED}
+
+PRODUCTS = [
+    ("LAMP-01", "Reading lamp “Heron”", "59.00"),
+    ("MUG-01", "Stoneware mug, sea green", "14.50"),
+    ("MUG-02", "Stoneware mug, chalk", "14.50"),
+    ("NOTE-01", "Notebook, dotted, A5", "9.90"),
+    ("PEN-01", "Brass ballpoint pen", "24.00"),
+    ("BAG-01", "Canvas shopping bag", "19.00"),
+    ("TEA-01", "Mountain herb tea, 80 g", "7.35"),
+    ("CLOCK-01", "Wall clock “Noon”", "44.95"),
+]
+
+
+class Command(BaseCommand):
+    help = "Fill the demo shop: products, users admin and agent, and the sandbox as a vendor."
+
+    @transaction.atomic
+    def handle(self, *args: Any, **options: Any) -> None:
+        for sku, title, price in PRODUCTS:
+            Product.objects.get_or_create(sku=sku, defaults={"title": title, "price": Decimal(price)})
+        seed_users()
+        try:
+            seed_vendor()
+        except EncryptionKeyError as error:
+            raise CommandError(f"{error} The setting is OPTICO_ENCRYPTION_KEYS in .env.") from error
+        self.stdout.write(f"Demo data is in place; the vendor is {settings.SANDBOX_URL}.")
+
+
+def seed_users() -> None:
+    users = get_user_model().objects
+    if not users.filter(username="admin").exists():
+        users.create_superuser("admin", email="admin@shop.example", password="admin")  # noqa: S106 - demo only
+    if not users.filter(username="agent").exists():
+        agent = users.create_user("agent", email="agent@shop.example", password="agent", is_staff=True)  # noqa: S106
+        allowed = ["view_order", "change_order", "view_orderline"]
+        agent.user_permissions.set(
+            Permission.objects.filter(content_type__app_label="shop_demo", codename__in=allowed)
+        )
+
+
+def seed_vendor() -> None:
+    """What is there stays as its owner left it, but the address follows the sandbox's port."""
+    credential = VendorCredential.objects.filter(name=CREDENTIAL).first()
+    if credential is None:
+        credential = VendorCredential(
+            name=CREDENTIAL,
+            vendor="optico",
+            base_url=settings.SANDBOX_URL,
+            options={"dialect": "sales"},
+            is_enabled=True,
+        )
+        credential.set_secrets({"key": SANDBOX_KEY})
+        credential.save()
+        for status in Order.Status:
+            DeclaredStatus.objects.create(credential=credential, name=status.value, is_sale=status in SALES)
+    elif credential.base_url != settings.SANDBOX_URL:
+        credential.base_url = settings.SANDBOX_URL
+        credential.save(update_fields=["base_url"])

@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class OddShopConfig(AppConfig):
+    name = "tests.oddshop"
+    label = "oddshop"

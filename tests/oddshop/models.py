@@ -1,0 +1,72 @@
+"""A deliberately odd shop: text keys, a default manager that hides orders, proxies, children, an address beside."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+from django.utils import timezone
+
+
+def new_key() -> str:
+    return uuid.uuid4().hex
+
+
+class Address(models.Model):
+    street = models.CharField(max_length=100)
+
+
+class OwnSite(models.Manager):
+    """Hides orders of other sites, as multi-site shops do."""
+
+    def get_queryset(self) -> models.QuerySet:
+        return super().get_queryset().exclude(site="hidden")
+
+
+class Purchase(models.Model):
+    class Stage(models.TextChoices):
+        PENDING = "pending", "Pending"
+        CONFIRMED = "confirmed", "Confirmed"
+        SHIPPED = "shipped", "Shipped"
+        CANCELLED = "cancelled", "Cancelled"
+        REFUNDED = "refunded", "Refunded"
+
+    key = models.CharField(primary_key=True, max_length=40, default=new_key)
+    number = models.CharField(max_length=40)
+    stage = models.CharField(max_length=40, default=Stage.PENDING)
+    currency = models.CharField(max_length=3, default="EUR")
+    bought_at = models.DateTimeField(default=timezone.now)
+    basket = models.CharField(max_length=40, blank=True)
+    visit = models.CharField(max_length=64, blank=True)
+    call = models.CharField(max_length=40, blank=True)
+    operator = models.CharField(max_length=40, blank=True)
+    site = models.CharField(max_length=20, blank=True)
+    address = models.ForeignKey(Address, models.SET_NULL, null=True, related_name="purchases_there")
+
+    objects = OwnSite()
+
+
+class PurchaseProxy(Purchase):
+    class Meta:
+        proxy = True
+
+
+class GiftPurchase(Purchase):
+    wish = models.CharField(max_length=100, blank=True)
+
+
+class Article(models.Model):
+    sku = models.CharField(max_length=40)
+
+
+class Item(models.Model):
+    purchase = models.ForeignKey(Purchase, models.CASCADE, related_name="things")
+    article = models.ForeignKey(Article, models.SET_NULL, null=True)
+    title = models.CharField(max_length=200)
+    pieces = models.DecimalField(max_digits=12, decimal_places=3, default=1)
+    paid = models.DecimalField(max_digits=14, decimal_places=4)
+    extra = models.JSONField(default=dict)
+
+
+class Unwatched(models.Model):
+    name = models.CharField(max_length=40)
