@@ -59,12 +59,12 @@ def check_encryption_keys(**kwargs: Any) -> Iterable[CheckMessage]:
         'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
     )
     if not conf.options().ENCRYPTION_KEYS:
-        yield Error("There is no encryption key for the vendors' secrets.", hint=hint, id="optico_sync.E003")
+        yield Warning("There is no encryption key for the vendors' secrets.", hint=hint, id="optico_sync.W006")
         return
     try:
         seal("")
     except EncryptionKeyError as error:
-        yield Error(str(error), hint=hint, id="optico_sync.E004")
+        yield Error(str(error), hint=hint, id="optico_sync.E003")
 
 
 @register
@@ -85,7 +85,7 @@ def check_vendors(**kwargs: Any) -> Iterable[CheckMessage]:
         try:
             get_vendor(name)
         except ConfigurationError as error:
-            yield Error(str(error), hint="Correct the dotted path.", id="optico_sync.E005")
+            yield Error(str(error), hint="Correct the dotted path.", id="optico_sync.E004")
 
 
 @register(Tags.database)

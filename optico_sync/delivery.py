@@ -368,7 +368,9 @@ class Lane:
 
 
 def _lock(credential_id: int, using: str) -> VendorCredential | None:
-    return VendorCredential.objects.using(using).select_for_update().filter(pk=credential_id).first()
+    """The credential, locked. Its secrets are read when asked for: they may be unreadable."""
+    credentials = VendorCredential.objects.using(using).defer("sealed_secrets").select_for_update()
+    return credentials.filter(pk=credential_id).first()
 
 
 def _pause(credential: VendorCredential, reason: str, detail: str, now: datetime) -> None:

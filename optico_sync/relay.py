@@ -10,7 +10,7 @@ import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.core.exceptions import FieldError
 from django.db import router, transaction
@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 BATCH = 1000
 
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
 _SUBJECT_FIELDS = ["reference", "status", "visit_id", "call_id", "agent", "cart_key", "changed_at", "deleted_at"]
 _STATE_FIELDS = [
     "state", "reason", "detail", "queue", "last_queued", "tried", "refused_status", "generation", "due_at",
@@ -40,8 +42,8 @@ class _Change:
     statuses: list[str] = field(default_factory=list)
     reference: str = ""
     seen: Attribution = NOTHING
-    first_at: datetime | None = None
-    last_at: datetime | None = None
+    first_at: datetime = _NEVER
+    last_at: datetime = _NEVER
     #: None where nothing says whether the order is still there.
     is_deleted: bool | None = None
 
@@ -52,7 +54,8 @@ class _Change:
         self.seen = self.seen.or_else(
             Attribution(visit_id=event.visit_id, call_id=event.call_id, agent=event.agent, cart_key=event.cart_key)
         )
-        self.first_at = self.first_at or event.created_at
+        if self.first_at is _NEVER:
+            self.first_at = event.created_at
         self.last_at = event.created_at
         if event.change != OutboxEvent.Change.RELATED:
             self.is_deleted = event.change == OutboxEvent.Change.DELETED
@@ -165,7 +168,7 @@ def _queue(
     quiet = timedelta(seconds=conf.options().QUIET_PERIOD)
     for identity, change in changes.items():
         subject = subjects[identity]
-        due_at = min(max(now, (change.last_at or now) + quiet), now + quiet)
+        due_at = min(max(now, change.last_at + quiet), now + quiet)
         for credential in credentials:
             state = states.get((subject.pk, credential.pk))
             if state is None:

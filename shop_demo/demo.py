@@ -70,8 +70,10 @@ class Child:
 
     def _pass_on(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            say(f"{self.name:>7} | {line.rstrip()}")
+        with self._process.stdout as lines:
+            for line in lines:
+                if text := line.rstrip():
+                    say(f"{self.name:>7} | {text}")
 
 
 class Supervisor:
@@ -117,6 +119,7 @@ class Supervisor:
         """The first child that ends by itself; None when somebody wants to stop."""
         while not self.stopping:
             if ended := self.ended():
+                ended.finish()
                 return ended
             time.sleep(TICK)
         return None

@@ -60,7 +60,7 @@ class PhoneOrderForm(forms.ModelForm):
         quantities = ((product, self.cleaned_data.get(_quantity(product)) or 0) for product in self._products)
         return [(product, quantity) for product, quantity in quantities if quantity]
 
-    def order_fields(self) -> list[forms.BoundField]:
+    def call_fields(self) -> list[forms.BoundField]:
         return [self[name] for name in self.Meta.fields]
 
     def product_fields(self) -> list[tuple[Product, forms.BoundField]]:

@@ -93,7 +93,7 @@ class EncryptedTextField(models.TextField):
 
     def value_to_string(self, obj: models.Model) -> str:
         value = self.value_from_object(obj)
-        return seal(value) if value else value
+        return seal(str(value)) if value else ""
 
     def get_lookup(self, lookup_name: str) -> Any:
         if lookup_name != "isnull":

@@ -302,15 +302,17 @@ class SyncState(models.Model):
             self.schedule(due_at)
 
     def resend(self, *, status: str, due_at: datetime) -> None:
-        """Send again although nothing changed: what waits, else the last accepted status, else ``status``."""
-        if not self.queue and not self.sent_status and status:
-            self.queue, self.last_queued = [status], status
+        """Send again although nothing changed, under the order's ``status`` of now; not saved yet."""
+        is_news = status != self.last_queued or not (self.queue or self.sent_status)
+        if status and is_news:
+            self.queue, self.last_queued = [*self.queue, status], status
         self.is_forced = True
         self.is_held = False
         self.attempts = 0
         self.generation += 1
         self.tried, self.refused_status = 0, ""
-        self.due_at = self.due_at if self.lease else due_at
+        if not self.lease:
+            self.due_at = due_at
         self.state, self.reason, self.detail = self.State.WAITING, "", ""
 
     def hold(self) -> None:

@@ -208,7 +208,7 @@ class MappedShop(ShopAdapter):
         remote = getattr(field, "remote_field", None)
         if field is not None and (field.one_to_many or field.one_to_one) and not field.concrete:
             target = getattr(remote, "target_field", None)
-            if target is not None and target.primary_key:
+            if remote is not None and target is not None and target.primary_key:
                 return Relation(model=model, path=lookup, order_field=remote.attname)
         query_name = field.name if field is not None and field.concrete else _query_path(self.order_model, lookup)
         return Relation(model=model, path=query_name)

@@ -11,18 +11,6 @@ KEY = "cust_sandbox"
 Send = Callable[..., requests.Response]
 
 
-@pytest.fixture(scope="session")
-def running_sandbox() -> Iterator[SandboxServer]:
-    with SandboxServer(seed=1) as server:
-        yield server
-
-
-@pytest.fixture
-def sandbox(running_sandbox: SandboxServer) -> SandboxServer:
-    running_sandbox.reset()
-    return running_sandbox
-
-
 @pytest.fixture
 def send(sandbox: SandboxServer) -> Iterator[Send]:
     """Sends an order over one kept-alive connection; a field given as None is left out."""

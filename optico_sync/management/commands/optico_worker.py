@@ -22,7 +22,8 @@ class Command(BaseCommand):
         stop = threading.Event()
         worker = EmbeddedWorker(stop=stop)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_received: stop.set())
+            # From a thread: the handler may interrupt this one while it holds the event's own lock.
+            signal.signal(number, lambda *_received: threading.Thread(target=stop.set).start())
         if options["once"]:
             self.stdout.write(f"Handled {worker.run_once()} orders.")
             return

@@ -43,7 +43,9 @@ class Command(BaseCommand):
         try:
             seed_vendor()
         except EncryptionKeyError as error:
-            raise CommandError(f"{error} The setting is OPTICO_ENCRYPTION_KEYS in .env.") from error
+            raise CommandError(
+                f"{error} Put the key into OPTICO_ENCRYPTION_KEYS in .env, or delete the database."
+            ) from error
         self.stdout.write(f"Demo data is in place; the vendor is {settings.SANDBOX_URL}.")
 
 
@@ -54,9 +56,7 @@ def seed_users() -> None:
     if not users.filter(username="agent").exists():
         agent = users.create_user("agent", email="agent@shop.example", password="agent", is_staff=True)  # noqa: S106
         allowed = ["view_order", "change_order", "view_orderline"]
-        agent.user_permissions.set(
-            Permission.objects.filter(content_type__app_label="shop_demo", codename__in=allowed)
-        )
+        agent.user_permissions.set(Permission.objects.filter(content_type__app_label="shop_demo", codename__in=allowed))
 
 
 def seed_vendor() -> None:

@@ -1,0 +1,89 @@
+"""``manage.py optico_resync``: sends orders again."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError
+from datetime import datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+from tqdm import tqdm
+
+from optico_sync.exceptions import ConfigurationError
+from optico_sync.models import SyncState, VendorCredential
+from optico_sync.relay import relay_all
+from optico_sync.resync import Selection, resend_selected
+
+
+def moment(text: str) -> datetime:
+    """A date or a date and time, in the shop's time zone where it names none."""
+    try:
+        day = parse_date(text)
+        value = datetime(day.year, day.month, day.day) if day else parse_datetime(text)  # noqa: DTZ001
+    except ValueError:
+        value = None
+    if value is None:
+        raise ArgumentTypeError(f"{text!r} is not a date such as 2026-11-21 or 2026-11-21T14:00")
+    return value if timezone.is_aware(value) else timezone.make_aware(value)
+
+
+class Command(BaseCommand):
+    help = (
+        "Queue orders to be sent again with their content and status of now. Rules hold as ever: orders that are not "
+        "mapped, too old for their credential or deleted are not sent."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("references", nargs="*", metavar="REFERENCE", help="order references (numbers)")
+        parser.add_argument("--key", action="append", metavar="KEY", help="primary key of an order; may be repeated")
+        parser.add_argument("--state", choices=SyncState.State.values, help="orders in this sync state")
+        parser.add_argument("--status", action="append", metavar="STATUS", help="orders in this shop status; repeat")
+        parser.add_argument("--from", dest="placed_from", type=moment, metavar="DATE", help="placed at or after")
+        parser.add_argument("--until", dest="placed_until", type=moment, metavar="DATE", help="placed before")
+        parser.add_argument("--credential", metavar="NAME", help="only this vendor credential")
+        parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        selection = Selection(
+            references=options["references"] or None,
+            keys=options["key"],
+            statuses=options["status"],
+            placed_from=options["placed_from"],
+            placed_until=options["placed_until"],
+            state=options["state"],
+            credential_id=self._credential_id(options["credential"]),
+        )
+        if selection.is_empty:
+            raise CommandError("Say which orders: references, --key, --state, --status, --from or --until.")
+        if not VendorCredential.objects.exists():
+            raise CommandError(
+                "There is no vendor credential yet, so there is nobody to send to. Add one in the admin."
+            )
+        try:
+            if missing := selection.missing():
+                raise CommandError(f"No such order: {', '.join(missing)}. Nothing was queued.")
+            if options["dry_run"]:
+                count = sum(len(keys) for keys in selection.chunks())
+                self.stdout.write(f"Would queue {count} orders to be sent again.")
+                return
+            relay_all()
+            count = 0
+            with tqdm(unit=" orders", disable=None, file=self.stderr) as progress:
+                for done in resend_selected(selection):
+                    count += done
+                    progress.update(done)
+        except ConfigurationError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"Queued {count} orders to be sent again.")
+
+    @staticmethod
+    def _credential_id(name: str | None) -> int | None:
+        if name is None:
+            return None
+        credential = VendorCredential.objects.filter(name=name).values_list("pk", flat=True).first()
+        if credential is None:
+            known = ", ".join(VendorCredential.objects.values_list("name", flat=True)) or "none"
+            raise CommandError(f"There is no credential {name!r}. Known: {known}.")
+        return credential

@@ -1,0 +1,149 @@
+"""Whose visit an order belongs to."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, User
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
+from django.utils.functional import SimpleLazyObject
+
+from optico_sync import attribution
+from optico_sync.attribution import NOTHING, Attribution, clean_visit_id
+from optico_sync.middleware import VisitMiddleware
+from optico_sync.models import Subject
+from tests.helpers import Vendor, deliver, place
+
+VISIT = "3617898c651df0f8617f70a0"
+OTHER = "ffff898c651df0f8617f70a0"
+
+
+def seen_in(request: HttpRequest) -> Attribution:
+    """What a save would see inside this request."""
+    seen: list[Attribution] = []
+
+    def view(request: HttpRequest) -> HttpResponse:
+        seen.append(attribution.current())
+        return HttpResponse()
+
+    VisitMiddleware(view)(request)
+    return seen[0]
+
+
+def request(user: Any = None, headers: dict[str, str] | None = None, **cookies: str) -> HttpRequest:
+    made = RequestFactory().get("/", headers=headers)
+    made.COOKIES.update(cookies)
+    if user is not None:
+        made.user = user
+    return made
+
+
+@pytest.mark.parametrize("name", ["optico_visitId", "optico_visit_id"])
+def test_both_cookie_names_are_read(name: str) -> None:
+    assert seen_in(request(**{name: VISIT})).visit_id == VISIT
+
+
+def test_the_first_valid_cookie_wins() -> None:
+    assert seen_in(request(optico_visitId=VISIT, optico_visit_id=OTHER)).visit_id == VISIT
+    assert seen_in(request(optico_visitId="<>", optico_visit_id=OTHER)).visit_id == OTHER
+
+
+def test_headless_shops_send_a_header() -> None:
+    assert seen_in(request(headers={"X-Optico-Visit-Id": VISIT})).visit_id == VISIT
+
+
+@pytest.mark.parametrize(
+    "value", ['"><script>', "x" * 5000, "", " ", "a b", "é", "0", "undefined", "null", "1\n", "../etc", "\x00"]
+)
+def test_os_04_hostile_and_empty_values_count_as_absent(value: str) -> None:
+    assert clean_visit_id(value) == ""
+    assert seen_in(request(optico_visitId=value)) == NOTHING
+
+
+def test_os_05_a_staff_request_never_brings_a_visit() -> None:
+    staff = User(username="agent", is_staff=True)
+    assert seen_in(request(staff, optico_visitId=VISIT)) == NOTHING
+    assert seen_in(request(SimpleLazyObject(lambda: staff), optico_visitId=VISIT)).visit_id == VISIT
+    looked_at = SimpleLazyObject(lambda: staff)
+    assert looked_at.is_staff
+    assert seen_in(request(looked_at, optico_visitId=VISIT)) == NOTHING
+
+
+def test_customers_and_guests_bring_theirs() -> None:
+    for user in (User(username="customer"), AnonymousUser()):
+        assert seen_in(request(user, optico_visitId=VISIT)).visit_id == VISIT
+
+
+def test_asking_costs_no_query_even_for_a_user_nobody_looked_at(django_assert_num_queries: Any, db: None) -> None:
+    user = SimpleLazyObject(lambda: User.objects.get(pk=1))
+    with django_assert_num_queries(0):
+        seen_in(request(user, optico_visitId=VISIT))
+
+
+def test_outside_a_request_there_is_nothing() -> None:
+    seen_in(request(optico_visitId=VISIT))
+    assert attribution.current() == NOTHING
+
+
+def test_under_asgi_two_requests_do_not_mix() -> None:
+    async def view(request: HttpRequest) -> HttpResponse:
+        await asyncio.sleep(0.01)
+        return HttpResponse(attribution.current().visit_id)
+
+    async def both() -> list[bytes]:
+        middleware = VisitMiddleware(view)
+        answers = await asyncio.gather(
+            *(middleware(request(optico_visitId=visit)) for visit in (VISIT, OTHER))  # type: ignore[arg-type]
+        )
+        return [answer.content for answer in answers]
+
+    assert asyncio.run(both()) == [VISIT.encode(), OTHER.encode()]
+
+
+def test_under_asgi_a_user_looked_at_the_async_way_counts() -> None:
+    async def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(attribution.current().visit_id)
+
+    made = request(optico_visitId=VISIT)
+    made._acached_user = User(username="agent", is_staff=True)  # type: ignore[attr-defined]
+    answer = asyncio.run(VisitMiddleware(view)(made))  # type: ignore[arg-type]
+    assert answer.content == b""
+
+
+@pytest.mark.django_db
+def test_os_05_staff_moving_the_order_keeps_the_visit_of_the_checkout(credential: Any, vendor: Vendor) -> None:
+    customers = request(AnonymousUser(), optico_visitId=VISIT)
+    with attribution.during(attribution.RequestAttribution(customers, ["optico_visitId"])):
+        purchase = place("1001")
+    staff = request(User(username="agent", is_staff=True), optico_visitId=OTHER)
+    with attribution.during(attribution.RequestAttribution(staff, ["optico_visitId"])):
+        purchase.stage = "confirmed"
+        purchase.save()
+    deliver(credential, sender=vendor)
+    assert [(form["status"], form["visit_id"]) for form in vendor.forms] == [("pending", VISIT), ("confirmed", VISIT)]
+
+
+@pytest.mark.django_db
+def test_os_05_an_order_without_visit_gets_none_from_staff(credential: Any, vendor: Vendor) -> None:
+    staff = request(User(username="agent", is_staff=True), optico_visitId=OTHER)
+    with attribution.during(attribution.RequestAttribution(staff, ["optico_visitId"])):
+        place("1001", "confirmed", operator="anna", call="77001")
+    deliver(credential, sender=vendor)
+    (form,) = vendor.forms
+    assert "visit_id" not in form
+    assert (form["agent"], form["call_id"]) == ("anna", "77001")
+
+
+@pytest.mark.django_db
+def test_the_first_visit_wins(credential: Any, vendor: Vendor) -> None:
+    purchase = None
+    for visit in ("", VISIT, OTHER):
+        with attribution.during(attribution.RequestAttribution(request(optico_visitId=visit), ["optico_visitId"])):
+            purchase = purchase or place("1001")
+            purchase.save()
+    deliver(credential, sender=vendor)
+    assert Subject.objects.get().visit_id == VISIT
+    assert {form["visit_id"] for form in vendor.forms} == {VISIT}
