@@ -14,7 +14,7 @@ from django.db.utils import DatabaseError
 from optico_sync import conf
 from optico_sync.exceptions import ConfigurationError, EncryptionKeyError
 from optico_sync.models import OutboxEvent, VendorCredential
-from optico_sync.models.fields import seal
+from optico_sync.models.fields import cipher
 from optico_sync.shops import get_shop
 from optico_sync.vendors import get_vendor, vendor_paths
 
@@ -61,10 +61,11 @@ def check_encryption_keys(**kwargs: Any) -> Iterable[CheckMessage]:
     if not conf.options().ENCRYPTION_KEYS:
         yield Warning("There is no encryption key for the vendors' secrets.", hint=hint, id="optico_sync.W006")
         return
-    try:
-        seal("")
-    except EncryptionKeyError as error:
-        yield Error(str(error), hint=hint, id="optico_sync.E003")
+    for key in conf.options().ENCRYPTION_KEYS:
+        try:
+            cipher(key)
+        except EncryptionKeyError as error:
+            yield Error(str(error), hint=hint, id="optico_sync.E003")
 
 
 @register

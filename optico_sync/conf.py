@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -51,6 +51,9 @@ class Options:
     CA_BUNDLE: str = ""
 
 
+_DEFAULTS = Options()
+
+
 class _Wrong(Exception):
     """A setting's value cannot be used; the message says what is expected."""
 
@@ -73,6 +76,13 @@ def _table(value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise _Wrong("must be a dict with text keys")
     return value
+
+
+def _paths(value: object) -> Mapping[str, str]:
+    table = _table(value)
+    if not all(isinstance(path, str) for path in table.values()):
+        raise _Wrong("must be a dict of dotted paths")
+    return table
 
 
 def _texts(value: object) -> tuple[str, ...]:
@@ -111,7 +121,7 @@ _READERS: dict[str, Callable[[object], Any]] = {
     "QUIET_PERIOD": _seconds(0),
     "ALLOWED_NETWORKS": _networks,
     "VISIT_COOKIES": _texts,
-    "VENDORS": _table,
+    "VENDORS": _paths,
     "BATCH_SIZE": _count,
     # A lease shorter than a vendor's time-out would be lost in the middle of every slow send.
     "LEASE": _seconds(20),
@@ -156,7 +166,7 @@ def _read() -> tuple[Options, tuple[Problem, ...]]:
         try:
             values[name] = _READERS[name](value)
         except _Wrong as wrong:
-            default = next(option.default for option in fields(Options) if option.name == name)
+            default = getattr(_DEFAULTS, name)
             found.append(Problem(name, f"{SETTING}[{name!r}] {wrong}.", f"Correct it; until then {default!r} is used."))
     return Options(**values), tuple(found)
 

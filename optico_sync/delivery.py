@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from django.db import router, transaction
+from django.db import connections, router, transaction
 
 from optico_sync import conf
 from optico_sync.exceptions import (
@@ -368,8 +368,12 @@ class Lane:
 
 
 def _lock(credential_id: int, using: str) -> VendorCredential | None:
-    """The credential, locked. Its secrets are read when asked for: they may be unreadable."""
-    credentials = VendorCredential.objects.using(using).defer("sealed_secrets").select_for_update()
+    """The credential, locked, but not against rows that point to it: the relay adds some while it holds the queue.
+
+    Its secrets are read when asked for: they may be unreadable.
+    """
+    no_key = connections[using].features.has_select_for_no_key_update
+    credentials = VendorCredential.objects.using(using).defer("sealed_secrets").select_for_update(no_key=no_key)
     return credentials.filter(pk=credential_id).first()
 
 

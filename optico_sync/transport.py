@@ -7,12 +7,14 @@ never here.
 
 from __future__ import annotations
 
+import io
 import ipaddress
 import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +24,7 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from optico_sync.conf import Network
 from optico_sync.exceptions import ForbiddenAddress, NoAnswer, NotConnected, TransportError
@@ -55,24 +58,25 @@ class Transport:
 
         Raises ``NotConnected`` or ``ForbiddenAddress`` when nothing was sent, ``NoAnswer`` when it may have been.
         """
-        started = time.monotonic()
+        prepared = self._prepare(request)
+        timeout: Any = urllib3.Timeout(connect=self._timeout.connect, total=self._timeout.total)
         try:
             answer = self._adapter.send(
-                self._prepare(request),
+                prepared,
                 stream=True,
-                timeout=(self._timeout.connect, self._timeout.total),
+                timeout=timeout,
                 verify=self._limits.ca_bundle or True,
             )
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise _translate(error) from None
+        except OSError:
+            # requests' answer to a CA bundle that is not there.
+            raise _not_verified("the file of certificate authorities cannot be read") from None
         try:
-            body = _read(answer.raw, deadline=started + self._timeout.total)
-        except TransportError:
-            answer.close()
-            raise
+            body = _read(answer.raw)
         except Exception as error:
             answer.close()
-            raise NoAnswer(f"the answer broke off ({type(error).__name__})", timed_out=False) from None
+            raise _translate(error) from None
         return Response(
             status=answer.status_code,
             headers={name.lower(): value for name, value in answer.headers.items()},
@@ -100,8 +104,8 @@ class Transport:
         return prepared
 
 
-def _read(raw: Any, *, deadline: float) -> bytes:
-    """The body up to the limit. The socket's own timeout restarts with every byte; the deadline does not."""
+def _read(raw: Any) -> bytes:
+    """The body up to the limit."""
     chunks: list[bytes] = []
     size = 0
     while size < MAX_REPLY:
@@ -112,26 +116,14 @@ def _read(raw: Any, *, deadline: float) -> bytes:
             return b"".join(chunks)
         chunks.append(chunk)
         size += len(chunk)
-        if time.monotonic() > deadline:
-            raise NoAnswer("the answer took too long", timed_out=True)
     raw.close()
     return b"".join(chunks)
 
 
-def _translate(error: requests.RequestException) -> TransportError:
-    """The library's exception as ours, without its text: that may hold the URL or the body."""
+def _translate(error: Exception) -> TransportError:
+    """What broke an exchange as our exception, without its text: that may hold the URL or the body."""
     cause = _innermost(error)
-    if isinstance(cause, ForbiddenAddress):
-        return cause
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        failure = NotConnected("the TLS certificate could not be verified")
-        failure.reason = "certificate"
-        return failure
-    if isinstance(error, requests.ConnectTimeout) or isinstance(
-        cause, urllib3.exceptions.NewConnectionError | socket.gaierror | ConnectionRefusedError
-    ):
-        return NotConnected(f"could not connect ({type(cause).__name__})")
-    if isinstance(error, requests.ReadTimeout):
+    if isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError):
         return NoAnswer("no answer in time", timed_out=True)
     return NoAnswer(f"the connection broke ({type(cause).__name__})", timed_out=False)
 
@@ -139,11 +131,17 @@ def _translate(error: requests.RequestException) -> TransportError:
 def _innermost(error: BaseException) -> BaseException:
     """What urllib3 wraps in ``reason`` and ``args`` and requests wraps again."""
     for _ in range(5):
-        inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
+        inner = getattr(error, "reason", None) or (error.args[-1] if error.args else None)
         if not isinstance(inner, BaseException):
             break
         error = inner
     return error
+
+
+def _not_verified(message: str) -> NotConnected:
+    failure = NotConnected(message)
+    failure.reason = "certificate"
+    return failure
 
 
 class _GuardedAdapter(HTTPAdapter):
@@ -157,11 +155,11 @@ class _GuardedAdapter(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs)
         check = self._check
 
-        class GuardedHTTP(HTTPConnection):
+        class GuardedHTTP(_Guarded, HTTPConnection):  # type: ignore[misc]
             def _new_conn(self) -> socket.socket:
                 return _connect(self, check, encrypted=False)
 
-        class GuardedHTTPS(HTTPSConnection):
+        class GuardedHTTPS(_Guarded, HTTPSConnection):  # type: ignore[misc]
             def _new_conn(self) -> socket.socket:
                 return _connect(self, check, encrypted=True)
 
@@ -179,13 +177,84 @@ class _GuardedAdapter(HTTPAdapter):
         for inner in _addresses_in(ip):
             if any(inner in network for network in self._limits.allowed_networks):
                 continue
-            if not inner.is_global or inner.is_multicast:
+            if not inner.is_global or inner.is_multicast or (inner.version == 6 and inner not in _UNICAST):
                 raise ForbiddenAddress("the base URL's host is not a public address")
             if not encrypted:
                 raise ForbiddenAddress("the base URL is not https")
 
 
+class _Guarded:
+    """A connection whose ``timeout`` is a moment: a socket's own restarts with every byte, this one does not.
+
+    urllib3 sets it to the time to connect and send, then to what is left of the total.
+    """
+
+    sock: socket.socket | None
+    _ends: float | None = None
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds left; a little when there are none, since 0 would mean "do not wait" to a socket."""
+        return None if self._ends is None else max(self._ends - time.monotonic(), 0.001)
+
+    @timeout.setter
+    def timeout(self, seconds: object) -> None:
+        self._ends = time.monotonic() + seconds if isinstance(seconds, int | float) else None
+
+    def connect(self) -> None:
+        """Connect and shake hands. Whatever fails here, nothing was sent."""
+        connection: Any = super()
+        try:
+            connection.connect()
+        except (ssl.SSLCertVerificationError, CertificateError):
+            raise _not_verified("the TLS certificate could not be verified") from None
+        except (OSError, urllib3.exceptions.HTTPError) as error:
+            raise NotConnected(f"could not connect ({type(error).__name__})") from None
+
+    def send(self, data: Any) -> None:
+        connection: Any = super()
+        if self.sock is not None:
+            self.arm(self.sock)
+        connection.send(data)
+
+    def response_class(self, sock: socket.socket, **kwargs: Any) -> HTTPResponse:
+        """What http.client reads the answer with."""
+        return HTTPResponse(_TimedSocket(sock, self), **kwargs)  # type: ignore[arg-type]
+
+    def arm(self, sock: socket.socket) -> None:
+        """Give ``sock`` the time that is left for its next wait."""
+        if self._ends is not None and self._ends < time.monotonic():
+            raise TimeoutError
+        sock.settimeout(self.timeout)
+
+
+class _TimedSocket(io.RawIOBase):
+    """The reading side of a socket, within its connection's time."""
+
+    def __init__(self, sock: socket.socket, connection: _Guarded) -> None:
+        self._sock = sock
+        self._raw = sock.makefile("rb", buffering=0)
+        self._connection = connection
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """All that http.client asks of a socket."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._connection.arm(self._sock)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+#: All that is given out for the public; what lies outside is for old or special uses, whatever ``is_global`` says.
+_UNICAST = ipaddress.IPv6Network("2000::/3")
 
 
 def _addresses_in(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[Any]:
@@ -193,31 +262,31 @@ def _addresses_in(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[Any
         return [ip]
     if ip.ipv4_mapped:
         return [ip.ipv4_mapped]
-    inner = ip.sixtofour or (ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None)
-    return [ip, inner] if inner else [ip]
+    if ip in _NAT64:
+        return [ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)]
+    return [ip, ip.sixtofour] if ip.sixtofour else [ip]
 
 
 def _connect(connection: Any, check: Callable[[str, bool], None], *, encrypted: bool) -> socket.socket:
     """A socket to the first address that answers, after every address was checked: the name is resolved only once."""
     try:
         found = socket.getaddrinfo(connection._dns_host, connection.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise urllib3.exceptions.NewConnectionError(connection, f"name not found ({type(error).__name__})") from None
+    except (OSError, UnicodeError):
+        raise NotConnected("the name of the base URL's host was not found") from None
     for *_rest, address in found:
         check(str(address[0]), encrypted)
-    failure: OSError | None = None
+    failure = OSError()
     for family, kind, protocol, _name, address in found:
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(connection.timeout)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.settimeout(connection.timeout)
             sock.connect(address)
-        except TimeoutError:
-            sock.close()
-            raise urllib3.exceptions.ConnectTimeoutError(connection, "connect timed out") from None
+            # What is left, for the TLS handshake.
+            sock.settimeout(connection.timeout)
         except OSError as error:
             sock.close()
             failure = error
         else:
             return sock
-    raise urllib3.exceptions.NewConnectionError(connection, f"refused ({type(failure).__name__})")
+    raise failure

@@ -1,5 +1,6 @@
 """Settings of the test suite: SQLite, or the database that DATABASE_URL names."""
 
+import os
 from pathlib import Path
 
 import environ
@@ -68,11 +69,14 @@ if _default["ENGINE"].endswith("sqlite3"):
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;",
     }
-    # A file, so that worker processes can be let loose on it.
-    _default["TEST"] = {"NAME": str(BASE_DIR / "var" / "test_optico_sync.sqlite3")}
+    # A file, so that worker processes can be let loose on it; of its own for each run, so that two do not collide.
+    _default["TEST"] = {"NAME": str(BASE_DIR / "var" / f"test_{os.getpid()}.sqlite3")}
 elif _default["ENGINE"].endswith("mysql"):
     _default["OPTIONS"] = {"charset": "utf8mb4"}
     _default["TEST"] = {"CHARSET": "utf8mb4"}
+# Worker processes that a test starts are told the test database by its own name.
+if _name := env("OPTICO_TEST_DATABASE", default=""):
+    _default["NAME"] = _name
 # MariaDB has no partial indexes; the app's are made so that the full ones do as well.
 SILENCED_SYSTEM_CHECKS = ["models.W037"]
 
@@ -100,4 +104,5 @@ OPTICO_SYNC = {
     "ENCRYPTION_KEYS": ["b3B0aWNvLXN5bmMtdGVzdHMta2V5LW51bWJlci0wMDE="],
     "QUIET_PERIOD": 0,
     "ALLOWED_NETWORKS": ["127.0.0.0/8"],
+    "LEASE": env.float("OPTICO_TEST_LEASE", default=60.0),
 }

@@ -19,7 +19,7 @@ _SEALED = re.compile(r"f1\$([0-9a-f]{8})\$([0-9A-Za-z_=-]+)")
 
 def key_id(key: str) -> str:
     """The name by which a stored value says which key it needs."""
-    return hashlib.sha256(key.encode()).hexdigest()[:8]
+    return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:8]
 
 
 def seal(text: str) -> str:
@@ -29,7 +29,7 @@ def seal(text: str) -> str:
         raise EncryptionKeyError(
             f"{conf.SETTING}['ENCRYPTION_KEYS'] is empty, so no secret can be stored. Put a Fernet key there."
         )
-    return f"f1${key_id(keys[0])}${_fernet(keys[0]).encrypt(text.encode()).decode()}"
+    return f"f1${key_id(keys[0])}${cipher(keys[0]).encrypt(text.encode()).decode()}"
 
 
 def unseal(stored: str) -> str:
@@ -41,7 +41,7 @@ def unseal(stored: str) -> str:
     for key in conf.options().ENCRYPTION_KEYS:
         if key_id(key) == wanted:
             try:
-                return _fernet(key).decrypt(token.encode()).decode()
+                return cipher(key).decrypt(token.encode()).decode()
             except InvalidToken:
                 raise EncryptionKeyError(f"A stored secret is damaged: key {wanted} does not open it.") from None
     raise EncryptionKeyError(f"A stored secret needs the encryption key {wanted}, which is not in the settings.")
@@ -53,7 +53,8 @@ def sealed_with(stored: str) -> str:
     return match.group(1) if match else ""
 
 
-def _fernet(key: str) -> Fernet:
+def cipher(key: str) -> Fernet:
+    """The cipher of one key. Raises ``EncryptionKeyError`` when it is none."""
     try:
         return Fernet(key)
     except ValueError:
@@ -68,7 +69,8 @@ class ExactCharField(models.CharField):
     def db_parameters(self, connection: Any) -> Any:
         parameters = super().db_parameters(connection)
         if connection.vendor == "mysql":
-            parameters["collation"] = "utf8mb4_bin"
+            # The plain "utf8mb4_bin" pads: to it "paid" and "paid " are one word.
+            parameters["collation"] = "utf8mb4_nopad_bin" if connection.mysql_is_mariadb else "utf8mb4_0900_bin"
         return parameters
 
 

@@ -225,8 +225,12 @@ class SyncState(models.Model):
     #: What a credential that is off, paused or broken holds.
     PENDING = (State.WAITING, State.RETRYING)
 
-    subject = models.ForeignKey(Subject, models.CASCADE, related_name="sync_states")
-    credential = models.ForeignKey(VendorCredential, models.PROTECT, related_name="sync_states")
+    # Without constraints in the database: their checks lock the parent rows, and then the relay, which adds rows, and
+    # a settle, which holds the credential, wait for each other.
+    subject = models.ForeignKey(Subject, models.CASCADE, related_name="sync_states", db_constraint=False)
+    credential = models.ForeignKey(
+        VendorCredential, models.PROTECT, related_name="sync_states", db_constraint=False
+    )
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.WAITING)
     reason = models.CharField(_("reason"), max_length=50, blank=True)
     detail = models.TextField(_("vendor's message"), blank=True)
@@ -444,7 +448,7 @@ class SyncState(models.Model):
 class Attempt(models.Model):
     """One HTTP exchange, redacted."""
 
-    sync_state = models.ForeignKey(SyncState, models.CASCADE, related_name="attempts_made")
+    sync_state = models.ForeignKey(SyncState, models.CASCADE, related_name="attempts_made", db_constraint=False)
     started_at = models.DateTimeField(_("when"))
     duration_ms = models.PositiveIntegerField(_("milliseconds"))
     generation = models.PositiveIntegerField()

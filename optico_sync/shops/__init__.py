@@ -24,8 +24,11 @@ def get_shop() -> ShopAdapter:
         return MappedShop(order)
     try:
         adapter = import_string(shop)()
-    except ImportError as error:
-        raise ConfigurationError(f"{conf.SETTING}['SHOP'] is {shop!r}, which cannot be imported ({error}).") from error
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        # Whatever a dotted path leads to, and whatever its code does: it must not stop the shop from starting.
+        raise ConfigurationError(f"{conf.SETTING}['SHOP'] is {shop!r}, which cannot be used ({error}).") from error
     if not isinstance(adapter, ShopAdapter):
         raise ConfigurationError(f"{conf.SETTING}['SHOP'] is {shop!r}, which is not a ShopAdapter.")
     return adapter

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from functools import cached_property
@@ -16,7 +16,7 @@ from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist, ValidationError
-from django.db import models
+from django.db import InterfaceError, OperationalError, models
 from django.db.models import Prefetch
 from django.utils import timezone
 
@@ -64,16 +64,16 @@ class MappedShop(ShopAdapter):
 
     def __init__(self, order: Mapping[str, Any]) -> None:
         _check_keys(order, ORDER_KEYS, NAME)
-        self._order: dict[str, Any] = dict(order)
+        self._order = {key: source for key, source in order.items() if source is not None}
         self.order_model = _get_model(order["model"])
         lines = order["lines"]
         if not isinstance(lines, Mapping):
             raise ConfigurationError(f"{NAME}['lines'] must be a dict with {', '.join(LINE_KEYS)}.")
         _check_keys(lines, LINE_KEYS, f"{NAME}['lines']")
-        if ("total" in lines) == ("unit_price" in lines):
+        self._lines = {key: source for key, source in lines.items() if source is not None}
+        if ("total" in self._lines) == ("unit_price" in self._lines):
             raise ConfigurationError(f"{NAME}['lines'] needs either 'total' (what the line costs) or 'unit_price'.")
-        self._lines: dict[str, Any] = dict(lines)
-        self._line_model = _related_model(self.order_model, lines["relation"], f"{NAME}['lines']['relation']")
+        self._line_model = _many_model(self.order_model, lines["relation"], f"{NAME}['lines']['relation']")
         for key in ORDER_KEYS.keys() - {"model", "lines", "related"}:
             _check_path(self.order_model, order.get(key), f"{NAME}[{key!r}]")
         if not _is_plain(self.order_model, order["status"]):
@@ -83,7 +83,10 @@ class MappedShop(ShopAdapter):
             )
         for key in LINE_KEYS.keys() - {"relation"}:
             _check_path(self._line_model, lines.get(key), f"{NAME}['lines'][{key!r}]")
-        self.relations = tuple(self._relation(path) for path in order.get("related", ()))
+        related = self._order.get("related", ())
+        if not isinstance(related, list | tuple):
+            raise ConfigurationError(f"{NAME}['related'] must be a list of relation names, not {related!r}.")
+        self.relations = tuple(self._relation(path) for path in related)
 
     def facts(self, order: models.Model) -> Facts:
         return Facts(
@@ -102,10 +105,13 @@ class MappedShop(ShopAdapter):
         lines = self._line_model._base_manager.using(using)
         if joins := _joins(self._line_model, self._lines, LINE_KEYS):
             lines = lines.select_related(*joins)
-        orders = self._by_key(keys, using).prefetch_related(Prefetch(relation, queryset=lines.order_by("pk")))
+        wanted = self._primary_keys(keys)
+        orders = self.order_model._base_manager.using(using).filter(pk__in=set(wanted.values()))
+        orders = orders.prefetch_related(Prefetch(relation, queryset=lines.order_by("pk")))
         if joins := _joins(self.order_model, self._order, ORDER_KEYS):
             orders = orders.select_related(*joins)
-        return {str(order.pk): self._snapshot(order) for order in orders}
+        found = {order.pk: self._snapshot(order) for order in orders}
+        return {key: found[pk] for key, pk in wanted.items() if pk in found}
 
     def find(
         self,
@@ -117,7 +123,9 @@ class MappedShop(ShopAdapter):
         placed_from: datetime | None = None,
         placed_until: datetime | None = None,
     ) -> models.QuerySet:
-        orders = self.order_model._base_manager.using(using).all() if keys is None else self._by_key(keys, using)
+        orders = self.order_model._base_manager.using(using).all()
+        if keys is not None:
+            orders = orders.filter(pk__in=set(self._primary_keys(keys).values()))
         for values, key, lookup in (
             (references, "reference", "in"),
             (statuses, "status", "in"),
@@ -140,22 +148,28 @@ class MappedShop(ShopAdapter):
 
     @cached_property
     def _plain(self) -> dict[str, Source]:
-        """The sources that capture may read: constants and fields of the order's own row, which cost no query."""
+        """The sources that capture may read: constants and fields of the order's own row."""
         return {key: source for key, source in self._order.items() if _is_plain(self.order_model, source)}
 
     def _in_memory(self, order: models.Model, key: str) -> object:
-        return _value(order, self._plain.get(key))
+        source = self._plain.get(key)
+        if isinstance(source, str) and _names(self.order_model)[source].attname not in order.__dict__:
+            # Deferred: reading it would ask the database.
+            return None
+        return _value(order, source)
 
-    def _by_key(self, keys: Collection[str], using: str) -> models.QuerySet:
-        """The orders with these keys. What cannot be a key of this model is no order."""
+    def _primary_keys(self, keys: Collection[str]) -> dict[str, Any]:
+        """Each key as the model's own type. What cannot be a key of this model is no order, and left out."""
         field = self.order_model._meta.pk
-        usable = []
+        usable = {}
         for key in keys:
             try:
-                usable.append(field.to_python(key))
-            except (ValidationError, ValueError):
+                value = field.to_python(key)
+                field.run_validators(value)
+            except (ValidationError, ValueError, OverflowError):
                 continue
-        return self.order_model._base_manager.using(using).filter(pk__in=usable)
+            usable[key] = value
+        return usable
 
     def _snapshot(self, order: models.Model) -> OrderSnapshot | UnreadableOrder:
         try:
@@ -175,6 +189,11 @@ class MappedShop(ShopAdapter):
             )
         except UnreadableOrder as error:
             return error
+        except (OperationalError, InterfaceError):
+            # The database is in trouble, not this order.
+            raise
+        except Exception as error:
+            return UnreadableOrder(f"the order could not be read ({type(error).__name__})")
 
     def _get(self, order: models.Model, key: str) -> object:
         return _read(order, self._order.get(key), f"{NAME}[{key!r}]")
@@ -204,25 +223,25 @@ class MappedShop(ShopAdapter):
             raise ConfigurationError(f"{name} must be a list of relation names, not {path!r}.")
         lookup = path.replace(".", "__")
         model = _related_model(self.order_model, lookup, name)
-        field = self.order_model._meta.get_field(lookup) if "__" not in lookup else None
-        remote = getattr(field, "remote_field", None)
+        query = _query_path(self.order_model, lookup)
+        field = _names(self.order_model).get(lookup)
         if field is not None and (field.one_to_many or field.one_to_one) and not field.concrete:
-            target = getattr(remote, "target_field", None)
-            if remote is not None and target is not None and target.primary_key:
-                return Relation(model=model, path=lookup, order_field=remote.attname)
-        query_name = field.name if field is not None and field.concrete else _query_path(self.order_model, lookup)
-        return Relation(model=model, path=query_name)
+            # The related row holds the order's key itself, unless its foreign key points to another field.
+            remote = field.remote_field
+            if isinstance(remote, models.ForeignKey) and remote.target_field.primary_key:
+                return Relation(model=model, path=query, order_field=remote.attname)
+        return Relation(model=model, path=query)
 
 
 def _check_keys(given: Mapping[str, Any], known: Mapping[str, bool], name: str) -> None:
     for key in given:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
+            near = difflib.get_close_matches(str(key), known, n=1)
             raise ConfigurationError(
                 f"{name} has no key {key!r}. "
                 + (f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}.")
             )
-    missing = [key for key, required in known.items() if required and key not in given]
+    missing = [key for key, required in known.items() if required and given.get(key) is None]
     if missing:
         raise ConfigurationError(f"{name} lacks {', '.join(map(repr, missing))}.")
 
@@ -261,6 +280,20 @@ def _related_model(model: type[models.Model], path: object, name: str) -> type[m
     return model
 
 
+def _many_model(model: type[models.Model], path: object, name: str) -> type[models.Model]:
+    """The model of a relation that leads to many rows."""
+    related = _related_model(model, path, name)
+    names = _names(model)
+    if not _is_many(names.get(str(path))):
+        many = [key for key, field in names.items() if _is_many(field)]
+        raise ConfigurationError(_no_such(name, path, str(path), model, many, "relation to many rows"))
+    return related
+
+
+def _is_many(field: Any) -> bool:
+    return bool(field is not None and (field.one_to_many or field.many_to_many))
+
+
 def _query_path(model: type[models.Model], path: str) -> str:
     """``path`` of accessors as a lookup: a reverse relation's query name can differ from its accessor."""
     parts = []
@@ -286,6 +319,8 @@ def _check_path(model: type[models.Model], source: object, name: str) -> None:
             raise ConfigurationError(_no_such(name, source, part, model, names, "field"))
         if field.related_model is None or part == getattr(field, "attname", ""):
             return
+        if _is_many(field):
+            raise ConfigurationError(f"{name} is {source!r}, but {part!r} leads to many rows. Use a callable.")
         model = field.related_model
 
 
@@ -313,7 +348,7 @@ def _joins(model: type[models.Model], sources: Mapping[str, Any], keys: Iterable
         current = model
         for part in source.split(".")[:-1]:
             field = _names(current).get(part)
-            if field is None or not (field.many_to_one or field.one_to_one):
+            if field is None or field.related_model is None or not (field.many_to_one or field.one_to_one):
                 break
             steps.append(part)
             current = field.related_model
@@ -345,6 +380,8 @@ def _read(obj: models.Model, source: Source | None, name: str) -> object:
     """The value, or ``UnreadableOrder`` that names the setting and never the value."""
     try:
         return _value(obj, source)
+    except (OperationalError, InterfaceError):
+        raise
     except Exception as error:
         raise UnreadableOrder(f"{name} could not be read ({type(error).__name__})") from None
 
@@ -371,6 +408,8 @@ def _number(value: object, key: str) -> Decimal:
 def _moment(value: object, key: str) -> datetime | None:
     if value is None:
         return None
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time.min)
     if not isinstance(value, datetime):
         raise UnreadableOrder(f"{NAME}[{key!r}] is not a date and time")
     return value if timezone.is_aware(value) else timezone.make_aware(value)

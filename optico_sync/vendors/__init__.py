@@ -36,8 +36,9 @@ def get_vendor(name: str) -> Vendor:
 def _load(path: str) -> Vendor:
     try:
         vendor = import_string(path)()
-    except ImportError as error:
-        raise ConfigurationError(f"{conf.SETTING}['VENDORS'] names {path!r}, which cannot be imported.") from error
+    except Exception as error:
+        # Whatever a dotted path leads to, and whatever its code does.
+        raise ConfigurationError(f"{conf.SETTING}['VENDORS'] names {path!r}, unusable ({error}).") from error
     if not isinstance(vendor, Vendor):
         raise ConfigurationError(f"{path!r} is not a Vendor.")
     return vendor

@@ -1,0 +1,196 @@
+"""Orders: where each one stands, and what happened to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from optico_sync import insight
+from optico_sync.admin.badges import CSS, render_standings
+from optico_sync.admin.order_filters import (
+    AttributedFilter,
+    CredentialFilter,
+    ReasonFilter,
+    StateFilter,
+    chosen_credential,
+    known_credentials,
+)
+from optico_sync.admin.paginator import LIMIT, BoundedPaginator
+from optico_sync.admin.readonly import ReadOnlyAdmin
+from optico_sync.admin.verbs import VERBS, act
+from optico_sync.models import Subject
+
+
+class OrderList(ChangeList):
+    """Reads where the orders of the page stand in one query, whatever their number."""
+
+    #: How many orders the pages reach.
+    limit = LIMIT
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        subjects = list(self.result_list)
+        rows = insight.standings(subjects, known_credentials(request))
+        for subject in subjects:
+            subject.standings = rows[subject.pk]
+        self.result_list = subjects
+        self.title = _("Orders: where each one stands")
+
+
+@admin.register(Subject)
+class SubjectAdmin(ReadOnlyAdmin):
+    list_display = ["order", "shop_status", "attributed", "standing", "changed_at"]
+    list_filter = [StateFilter, CredentialFilter, ReasonFilter, AttributedFilter]
+    list_per_page = 50
+    # Sorting by another column would read them all.
+    sortable_by = ()
+    ordering = ["-pk"]
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    search_fields = ["reference"]
+    search_help_text = gettext_lazy("The order's number or its beginning, or its exact key in the shop.")
+    actions = ["send_again", "hold", "release"]
+
+    class Media:
+        css = CSS
+
+    # the list
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return OrderList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Subject], search_term: str
+    ) -> tuple[QuerySet[Subject], bool]:
+        """By index only: the beginning of a reference, or a whole key. Words are not split."""
+        if term := search_term.strip():
+            is_key = Q(kind=Subject.Kind.ORDER, key=term)
+            queryset = queryset.filter(Q(reference__startswith=term) | is_key)
+        return queryset, False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        pulse = {} if request.method == "POST" else self._pulse(request)
+        return super().changelist_view(request, {**pulse, **(extra_context or {})})
+
+    def _pulse(self, request: HttpRequest) -> dict[str, Any]:
+        return {
+            "lines": insight.credential_lines(known_credentials(request)),
+            "heartbeat": insight.heartbeat(),
+            "captures": insight.captures(),
+            "can_configure": _can_configure(request),
+        }
+
+    @admin.display(description=gettext_lazy("order"))
+    def order(self, subject: Subject) -> str:
+        return str(subject)
+
+    @admin.display(description=gettext_lazy("status in the shop"))
+    def shop_status(self, subject: Subject) -> str:
+        return _("deleted in the shop") if subject.deleted_at else subject.status
+
+    @admin.display(description=gettext_lazy("attributed"))
+    def attributed(self, subject: Subject) -> str:
+        if subject.visit_id and subject.call_id:
+            return _("visit and call")
+        if subject.call_id:
+            return _("call")
+        return _("visit") if subject.visit_id else _("to nobody")
+
+    @admin.display(description=gettext_lazy("where it stands"))
+    def standing(self, subject: Subject) -> SafeString:
+        return render_standings(subject.standings)  # type: ignore[attr-defined]
+
+    # what an operator can do
+
+    def has_resend_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("optico_sync.resend_subject")
+
+    @admin.action(description=gettext_lazy("Send again"), permissions=["resend"])
+    def send_again(self, request: HttpRequest, queryset: QuerySet[Subject]) -> None:
+        self._act("resend", request, queryset)
+
+    @admin.action(description=gettext_lazy("Hold"), permissions=["resend"])
+    def hold(self, request: HttpRequest, queryset: QuerySet[Subject]) -> None:
+        self._act("hold", request, queryset)
+
+    @admin.action(description=gettext_lazy("Release"), permissions=["resend"])
+    def release(self, request: HttpRequest, queryset: QuerySet[Subject]) -> None:
+        self._act("release", request, queryset)
+
+    def _act(self, verb: str, request: HttpRequest, queryset: QuerySet[Subject]) -> None:
+        """In a list narrowed down to one credential, the action is about that credential."""
+        subjects = list(queryset[: LIMIT + 1])
+        if len(subjects) > LIMIT:
+            told = _("At most %(limit)d orders at once: narrow the list down, or use manage.py optico_resync.")
+            messages.error(request, told % {"limit": LIMIT})
+        elif subjects:
+            wanted = chosen_credential(request)
+            credential = next((known for known in known_credentials(request) if known.pk == wanted), None)
+            act(request, verb, subjects, credential=credential)
+
+    # one order's page
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.act_view)
+        return [path("<int:subject_id>/act/", view, name="optico_sync_subject_act"), *super().get_urls()]
+
+    def act_view(self, request: HttpRequest, subject_id: int) -> HttpResponse:
+        """A button of the order page: ``verb`` for one ``credential``."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not (self.has_view_permission(request) and self.has_resend_permission(request)):
+            raise PermissionDenied
+        subject = get_object_or_404(Subject, pk=subject_id)
+        given = request.POST.get("credential")
+        credential = next((known for known in known_credentials(request) if str(known.pk) == given), None)
+        verb = request.POST.get("verb", "")
+        if credential is None or verb not in VERBS:
+            raise BadRequest("Unknown verb or credential.")
+        act(request, verb, [subject], credential=credential)
+        url = reverse("admin:optico_sync_subject_change", args=[subject.pk], current_app=self.admin_site.name)
+        return HttpResponseRedirect(url)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if request.method != "GET":
+            return HttpResponseNotAllowed(["GET"])
+        subject = self.get_object(request, unquote(object_id))
+        if not self.has_view_permission(request, subject):
+            raise PermissionDenied
+        if subject is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
+        rows = insight.standings([subject], known_credentials(request))[subject.pk]
+        can_resend = self.has_resend_permission(request)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Order %(order)s") % {"order": subject},
+            "opts": self.opts,
+            "original": subject,
+            "media": self.media,
+            "has_view_permission": True,
+            "rows": rows,
+            "timeline": insight.timeline(subject, rows, bodies=can_resend),
+            "can_resend": can_resend,
+            "can_configure": _can_configure(request),
+            "heartbeat": insight.heartbeat(),
+            **(extra_context or {}),
+        }
+        return TemplateResponse(request, "admin/optico_sync/subject/change_form.html", context)
+
+
+def _can_configure(request: HttpRequest) -> bool:
+    return request.user.has_perm("optico_sync.change_vendorcredential")

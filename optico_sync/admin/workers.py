@@ -1,0 +1,42 @@
+"""The delivery workers and their heartbeats."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.db.models import DateTimeField, QuerySet, Value
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from optico_sync import insight
+from optico_sync.admin.badges import CSS
+from optico_sync.admin.readonly import ReadOnlyAdmin
+from optico_sync.models import Worker
+
+
+@admin.register(Worker)
+class WorkerAdmin(ReadOnlyAdmin):
+    list_display = ["name", "state", "heartbeat", "started_at", "delivered"]
+    list_display_links = None
+    sortable_by = ()
+    ordering = ["-beat_at"]
+    fields = ["name", "state", "heartbeat", "started_at", "stopped_at", "delivered"]
+
+    class Media:
+        css = CSS
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:
+        now = Value(insight.workers_now(), output_field=DateTimeField())
+        return super().get_queryset(request).annotate(now=now)
+
+    @admin.display(description=gettext_lazy("state"))
+    def state(self, worker: Worker) -> SafeString:
+        state = insight.worker_state(worker, worker.now)  # type: ignore[attr-defined]
+        return render_to_string("optico_sync/_badge.html", {"state": state.value, "label": state.label})
+
+    @admin.display(description=gettext_lazy("last heartbeat"))
+    def heartbeat(self, worker: Worker) -> str:
+        age = insight.spell(worker.now - worker.beat_at)  # type: ignore[attr-defined]
+        return _("%(time)s ago") % {"time": age}

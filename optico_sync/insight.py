@@ -1,0 +1,442 @@
+"""Read-only questions: where does an order stand, what happened to it, does everything run?
+
+No answer is guessed, and none is costly: what could grow is bounded, except ``totals``, which counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from django.core.exceptions import FieldError, ValidationError
+from django.db import models, router
+from django.db.models import Count, Exists, OuterRef, Q
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from optico_sync.exceptions import ConfigurationError
+from optico_sync.models import Attempt, OutboxEvent, RelayState, Subject, SyncState, VendorCredential, Worker
+from optico_sync.models.clock import database_now
+from optico_sync.outcome import REASONS, Kind, Reason
+from optico_sync.shops import get_shop
+
+#: The most of one order's history that is read at once.
+MAX_CHANGES = 100
+MAX_ATTEMPTS = 50
+#: A captured change that is older than this should have been relayed.
+RELAY_LATE = timedelta(seconds=30)
+
+_NEVER_OFFERED = "never_offered"
+_REASONS_READ = 1000
+_CURED_IN_SETTINGS = frozenset(
+    [
+        "unmapped_status", "unknown_status", "invalid_products", "certificate", "key_refused", "forbidden",
+        "wrong_address", "redirect", "forbidden_address", "secret_unreadable", "incomplete_credential",
+        "credential_off", "status_not_sent", "before_start",
+    ]
+)  # fmt: skip
+
+
+# credentials
+
+
+@dataclass(frozen=True, kw_only=True)
+class CredentialLine:
+    """What one credential does at the moment."""
+
+    class State(models.TextChoices):
+        SENDING = "sending", gettext_lazy("sending")
+        OFF = "off", gettext_lazy("off")
+        PAUSED = "paused", gettext_lazy("paused")
+        SILENT = "silent", gettext_lazy("not answering")
+
+    credential: VendorCredential
+    now: datetime
+
+    @property
+    def state(self) -> State:
+        if not self.credential.is_enabled:
+            return self.State.OFF
+        if self.credential.paused_at:
+            return self.State.PAUSED
+        return self.State.SILENT if self.credential.opened_at else self.State.SENDING
+
+    @property
+    def reason(self) -> Reason:
+        """Why nothing is sent, and what to do; empty words when it is."""
+        return REASONS.get(self.credential.hold_reason, REASONS["refused"])
+
+    @property
+    def detail(self) -> str:
+        return self.credential.pause_detail if self.state == self.State.PAUSED else ""
+
+    @property
+    def since(self) -> datetime | None:
+        return {
+            self.State.PAUSED: self.credential.paused_at,
+            self.State.SILENT: self.credential.opened_at,
+        }.get(self.state)
+
+    @property
+    def next_probe(self) -> datetime | None:
+        return self.credential.open_until if self.state == self.State.SILENT else None
+
+    @property
+    def last_delivery(self) -> str:
+        """``12 s``; empty before the first delivery."""
+        delivered_at = self.credential.last_delivery_at
+        return spell(self.now - delivered_at) if delivered_at else ""
+
+
+def credentials() -> list[VendorCredential]:
+    """All of them, with their secrets left sealed."""
+    return list(VendorCredential.objects.defer("sealed_secrets"))
+
+
+def credential_lines(known: Iterable[VendorCredential] | None = None) -> list[CredentialLine]:
+    """What every credential does at the moment."""
+    now = timezone.now()
+    return [
+        CredentialLine(credential=credential, now=now) for credential in (credentials() if known is None else known)
+    ]
+
+
+def totals(credential: VendorCredential) -> dict[str, int]:
+    """How many orders stand where with ``credential``: six numbers that add up to all orders. Counts every row."""
+    counts = dict.fromkeys(SyncState.State.values, 0)
+    rows = SyncState.objects.filter(credential=credential).order_by().values_list("state").annotate(Count("pk"))
+    for state, count in rows:
+        is_held = state in SyncState.PENDING and credential.hold_reason
+        counts[SyncState.State.HELD if is_held else state] += count
+    counts[SyncState.State.NOT_SENT] += Subject.objects.count() - sum(counts.values())
+    return counts
+
+
+# orders
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Where one order stands with one credential. ``sync`` is not a stored row where the order was never offered."""
+
+    credential: VendorCredential
+    sync: SyncState
+    now: datetime
+
+    @property
+    def state(self) -> str:
+        return self.sync.shown_state
+
+    @property
+    def label(self) -> str:
+        return str(SyncState.State(self.state).label)
+
+    @property
+    def reason(self) -> Reason:
+        return self.sync.shown_reason
+
+    @property
+    def reason_code(self) -> str:
+        is_shadowed = self.sync.state in SyncState.PENDING and self.credential.hold_reason
+        return self.credential.hold_reason if is_shadowed else self.sync.reason
+
+    @property
+    def queued(self) -> list[str]:
+        """Shop statuses that the vendor has not been told, oldest first."""
+        return self.sync.queue[self.sync.tried :]
+
+    @property
+    def is_being_sent(self) -> bool:
+        return bool(self.sync.lease and self.sync.due_at and self.sync.due_at > self.now)
+
+    @property
+    def next_at(self) -> datetime | None:
+        """When it is tried next; None when nothing is due, or while it is being sent."""
+        is_on_its_way = self.state in SyncState.PENDING or (self.state == SyncState.State.IN_SYNC and self.sync.repeats)
+        return self.sync.due_at if is_on_its_way and not self.is_being_sent else None
+
+    @property
+    def next_in(self) -> str:
+        """``in 5 s``, or ``now`` when it is overdue."""
+        if self.next_at is None:
+            return ""
+        left = self.next_at - self.now
+        return _("in %(time)s") % {"time": spell(left)} if left > timedelta(0) else _("now")
+
+    @property
+    def has_newer_content(self) -> bool:
+        """Its content changed, or is to be repeated, under the status that the vendor has."""
+        return bool(self.sync.steps())
+
+    @property
+    def is_for_settings(self) -> bool:
+        """Whether the cure is on the credential's page."""
+        return self.reason_code in _CURED_IN_SETTINGS
+
+    @property
+    def can_hold(self) -> bool:
+        return self.sync.pk is not None and not self.sync.is_held
+
+    @property
+    def can_release(self) -> bool:
+        return self.sync.is_held or self.sync.state == SyncState.State.REFUSED
+
+
+def standings(
+    subjects: Collection[Subject], known: Sequence[VendorCredential] | None = None
+) -> dict[int, list[Standing]]:
+    """By primary key of each order: where it stands with every credential. Two queries, one when they are ``known``."""
+    states = SyncState.objects.filter(subject__in=[subject.pk for subject in subjects])
+    found = {(state.subject_id, state.credential_id): state for state in states}
+    known = credentials() if known is None else known
+    now = timezone.now()
+    return {
+        subject.pk: [_standing(found.get((subject.pk, credential.pk)), credential, now) for credential in known]
+        for subject in subjects
+    }
+
+
+def standings_by_key(keys: Collection[str]) -> dict[str, tuple[Subject | None, list[Standing]]]:
+    """The same by the orders' keys in the shop, each with its subject where it has one. Three queries."""
+    subjects = list(Subject.objects.filter(kind=Subject.Kind.ORDER, key__in=keys))
+    known = credentials()
+    rows = standings(subjects, known)
+    by_key = {subject.key: (subject, rows[subject.pk]) for subject in subjects}
+    now = timezone.now()
+    return {key: by_key.get(key) or (None, [_standing(None, credential, now) for credential in known]) for key in keys}
+
+
+def orders_where(
+    known: Sequence[VendorCredential], *, state: str = "", reason: str = "", credential_id: int | None = None
+) -> Q:
+    """The subjects that stand like this with one credential, as an owner sees them."""
+    asked = [credential for credential in known if credential_id in (None, credential.pk)]
+    states = SyncState.objects.filter(credential__in=asked)
+    if state:
+        states = states.shown_as(state)
+    if reason:
+        # What waits for a credential shows the credential's reason, not its own.
+        waits = Q(state__in=SyncState.PENDING)
+        hidden = waits & Q(credential__in=[credential for credential in asked if credential.hold_reason])
+        shown = waits & Q(credential__in=[credential for credential in asked if credential.hold_reason == reason])
+        states = states.filter((Q(reason=reason) & ~hidden) | shown)
+    found = Q(pk__in=states.values("subject"))
+    is_never_asked = state in ("", SyncState.State.NOT_SENT) and reason in ("", _NEVER_OFFERED)
+    if is_never_asked and (state or reason):
+        for credential in asked:
+            found |= Q(~Exists(SyncState.objects.filter(subject=OuterRef("pk"), credential=credential)))
+    return found
+
+
+def reasons(known: Sequence[VendorCredential]) -> list[str]:
+    """Reason codes that occur: those of the credentials, and those of about a thousand orders that are not in sync."""
+    states = SyncState.objects.filter(~Q(state=SyncState.State.IN_SYNC), credential__in=known)
+    seen = {credential.hold_reason for credential in known}
+    seen.update(states.order_by().values_list("reason", flat=True)[:_REASONS_READ])
+    if known:
+        seen.add(_NEVER_OFFERED)
+    return [code for code in REASONS if code and code in seen]
+
+
+# one order's time line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """Something was saved in the shop; repeats under one status with no attempt between them count as one."""
+
+    at: datetime
+    first_at: datetime
+    change: str
+    label: str
+    status: str
+    is_relayed: bool
+    count: int = 1
+
+    def absorbs(self, older: Change) -> bool:
+        same = (self.change, self.status, self.is_relayed) == (older.change, older.status, older.is_relayed)
+        return same and self.change != OutboxEvent.Change.DELETED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """One attempt."""
+
+    class Outcome(models.TextChoices):
+        DELIVERED = Kind.DELIVERED.value, gettext_lazy("accepted")
+        RETRY = Kind.RETRY.value, gettext_lazy("failed, tried again")
+        REFUSED = Kind.REFUSED.value, gettext_lazy("refused")
+
+    at: datetime
+    attempt: Attempt
+    credential: VendorCredential
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.Outcome(self.attempt.outcome)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """Newest first. ``more_changes`` and ``more_attempts`` say that older ones were left out."""
+
+    entries: list[Change | Exchange]
+    more_changes: bool
+    more_attempts: bool
+
+
+def timeline(subject: Subject, rows: Iterable[Standing], *, bodies: bool = False) -> Timeline:
+    """What happened to ``subject``. Requests and answers are only read when ``bodies`` are asked for.
+
+    Four queries, and one for every kind of related object that must be looked up.
+    """
+    events = _events(subject)
+    by_state = {row.sync.pk: row.credential for row in rows if row.sync.pk}
+    made = Attempt.objects.filter(sync_state__in=list(by_state)).order_by("-pk")
+    attempts = list((made if bodies else made.defer("request", "answer"))[: MAX_ATTEMPTS + 1])
+    entries: list[Change | Exchange] = [_change(event) for event in events[:MAX_CHANGES]]
+    entries += [
+        Exchange(at=attempt.started_at, attempt=attempt, credential=by_state[attempt.sync_state_id])
+        for attempt in attempts[:MAX_ATTEMPTS]
+    ]
+    entries.sort(key=lambda entry: entry.at, reverse=True)
+    return Timeline(
+        entries=list(_collapse(entries)),
+        more_changes=len(events) > MAX_CHANGES,
+        more_attempts=len(attempts) > MAX_ATTEMPTS,
+    )
+
+
+# the machinery
+
+
+class WorkerState(models.TextChoices):
+    RUNNING = "running", gettext_lazy("running")
+    #: Its heartbeat stopped without a word.
+    SILENT = "silent", gettext_lazy("silent")
+    STOPPED = "stopped", gettext_lazy("stopped")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heartbeat:
+    """The worker that was heard last, and how many are running."""
+
+    worker: Worker | None
+    state: WorkerState | None
+    age: str
+    running: int
+
+
+def worker_state(worker: Worker, now: datetime) -> WorkerState:
+    """Whether ``worker`` runs, by the database's clock."""
+    if worker.stopped_at:
+        return WorkerState.STOPPED
+    return WorkerState.SILENT if now - worker.beat_at > Worker.SILENCE else WorkerState.RUNNING
+
+
+def workers_now() -> datetime:
+    """The clock that heartbeats are compared with."""
+    return database_now(router.db_for_write(Worker))
+
+
+def heartbeat() -> Heartbeat:
+    """Does anybody deliver?"""
+    now = workers_now()
+    workers = list(Worker.objects.order_by("-beat_at")[:100])
+    running = [worker for worker in workers if worker_state(worker, now) == WorkerState.RUNNING]
+    if not workers:
+        return Heartbeat(worker=None, state=None, age="", running=0)
+    heard = (running or workers)[0]
+    age = spell(now - heard.beat_at)
+    return Heartbeat(worker=heard, state=worker_state(heard, now), age=age, running=len(running))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captures:
+    """Changes that were saved in the shop and did not get on: lost ones, and ones no relay has taken up."""
+
+    missed: int = 0
+    last_missed_at: datetime | None = None
+    waiting_since: datetime | None = None
+
+
+def captures() -> Captures:
+    """Is what the shop saves taken up?"""
+    relay = RelayState.objects.first()
+    oldest = OutboxEvent.objects.filter(relayed_at__isnull=True).order_by("pk").values_list("created_at", flat=True)
+    waiting = next((at for at in oldest[:1] if timezone.now() - at > RELAY_LATE), None)
+    if relay is None:
+        return Captures(waiting_since=waiting)
+    return Captures(missed=relay.missed_captures, last_missed_at=relay.last_missed_at, waiting_since=waiting)
+
+
+def spell(span: timedelta) -> str:
+    """``span`` in one unit, rounded down: ``5 s``, ``3 min``, ``2 h``, ``4 days``."""
+    seconds = max(int(span.total_seconds()), 0)
+    if seconds < 60:
+        return _("%(count)d s") % {"count": seconds}
+    if seconds < 3600:
+        return _("%(count)d min") % {"count": seconds // 60}
+    if seconds < 2 * 86400:
+        return _("%(count)d h") % {"count": seconds // 3600}
+    days = seconds // 86400
+    return ngettext("%(count)d day", "%(count)d days", days) % {"count": days}
+
+
+def _standing(state: SyncState | None, credential: VendorCredential, now: datetime) -> Standing:
+    if state is None:
+        state = SyncState(state=SyncState.State.NOT_SENT, reason=_NEVER_OFFERED)
+    # Loaded once for all orders; asking the row would be a query each, secrets included.
+    state.credential = credential
+    return Standing(credential=credential, sync=state, now=now)
+
+
+def _events(subject: Subject) -> list[OutboxEvent]:
+    """The newest changes of an order and of what belongs to it, newest first, one more than is shown."""
+    whose = Q(relation="", key=subject.key)
+    for path, keys in _related_keys(subject):
+        whose |= Q(relation=path, key__in=keys)
+    events = OutboxEvent.objects.filter(whose, kind=subject.kind).order_by("-pk")
+    # Two questions, because each has an index of its own.
+    waiting = list(events.filter(relayed_at__isnull=True)[: MAX_CHANGES + 1])
+    relayed = list(events.filter(relayed_at__isnull=False)[: MAX_CHANGES + 1])
+    return sorted([*waiting, *relayed], key=lambda event: event.pk, reverse=True)[: MAX_CHANGES + 1]
+
+
+def _related_keys(subject: Subject) -> Iterator[tuple[str, list[str]]]:
+    """Keys of the related objects whose events do not name the order. Nothing where the shop cannot say."""
+    with contextlib.suppress(ConfigurationError, FieldError, ValueError, ValidationError):
+        shop = get_shop()
+        using = router.db_for_read(shop.order_model)
+        for relation in shop.relations:
+            if not relation.order_field:
+                orders = shop.order_model._base_manager.using(using).filter(pk=subject.key)
+                keys = orders.values_list(relation.path, flat=True)[:MAX_CHANGES]
+                yield relation.path, [str(key) for key in keys if key is not None]
+
+
+def _change(event: OutboxEvent) -> Change:
+    return Change(
+        at=event.created_at,
+        first_at=event.created_at,
+        change=event.change,
+        label=event.get_change_display(),
+        status=event.status,
+        is_relayed=event.relayed_at is not None,
+    )
+
+
+def _collapse(entries: Iterable[Change | Exchange]) -> Iterator[Change | Exchange]:
+    last: Change | Exchange | None = None
+    for entry in entries:
+        if isinstance(last, Change) and isinstance(entry, Change) and last.absorbs(entry):
+            last = replace(last, first_at=entry.first_at, count=last.count + 1)
+            continue
+        if last is not None:
+            yield last
+        last = entry
+    if last is not None:
+        yield last

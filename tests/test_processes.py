@@ -1,0 +1,182 @@
+"""Real worker processes on a real database: no order twice at once, nothing lost by kill -9, a clean stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from optico_sync.models import Attempt, OutboxEvent, SyncState, Worker
+from optico_sync.sandbox.client import SandboxServer
+from tests.helpers import KEY, STATUSES, make_credential
+from tests.oddshop.models import Purchase
+from tests.settings import BASE_DIR
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+IS_SQLITE = connection.vendor == "sqlite"
+# SQLite lets one writer in at a time: fewer of everything shows the same.
+WORKERS, ORDERS = (2, 300) if IS_SQLITE else (4, 2000)
+State = SyncState.State
+
+Start = Callable[..., subprocess.Popen]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts ``manage.py optico_worker`` on the test database."""
+    running: list[subprocess.Popen] = []
+
+    def start_worker(*arguments: str, lease: int = 60) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "django", "optico_worker", *arguments],
+            cwd=BASE_DIR,
+            env={
+                **os.environ,
+                "DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"],
+                "OPTICO_TEST_DATABASE": str(connection.settings_dict["NAME"]),
+                "OPTICO_TEST_LEASE": str(lease),
+                "PYTHONPATH": os.pathsep.join([str(BASE_DIR), os.environ.get("PYTHONPATH", "")]),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        running.append(process)
+        return process
+
+    yield start_worker
+    for process in running:
+        if process.returncode is None:
+            process.kill()
+            # Shown by pytest when the test failed: why a worker did nothing.
+            print(process.communicate()[0])
+
+
+@pytest.fixture
+def vendor() -> Iterator[SandboxServer]:
+    with SandboxServer(keys=[KEY], statuses=STATUSES) as server:
+        yield server
+
+
+def buy(count: int, stage: str = "pending") -> list[Purchase]:
+    return [Purchase.objects.create(number=f"N-{number}", stage=stage) for number in range(count)]
+
+
+def wait_until(done: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.1)
+
+
+def nothing_left() -> bool:
+    waiting = SyncState.objects.exclude(state=State.IN_SYNC).exists()
+    return not waiting and not OutboxEvent.objects.filter(relayed_at__isnull=True).exists()
+
+
+def stop(process: subprocess.Popen) -> str:
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 0, output
+    return output
+
+
+def told(vendor: SandboxServer) -> dict[str, list[str]]:
+    """Order -> the statuses the vendor was told, in the order they came."""
+    heard: dict[str, list[str]] = {}
+    for entry in vendor.journal():
+        heard.setdefault(entry["order_id"], []).append(entry["fields"]["status"])
+    return heard
+
+
+def test_workers_share_the_orders_and_keep_every_order_of_statuses(start: Start, vendor: SandboxServer) -> None:
+    make_credential(vendor.url)
+    purchases = buy(ORDERS)
+    workers = [start() for _ in range(WORKERS)]
+    for stage in ("confirmed", "shipped"):
+        for purchase in purchases[:: 1 if stage == "confirmed" else 4]:
+            purchase.stage = stage
+            purchase.save()
+    wait_until(nothing_left, 120)
+    heard = told(vendor)
+    assert len(heard) == ORDERS
+    assert {tuple(statuses) for statuses in heard.values()} == {
+        ("pending", "confirmed"),
+        ("pending", "confirmed", "shipped"),
+    }
+    assert vendor.summary()["max_concurrency"] == 1
+    for worker in workers:
+        assert "failed" not in stop(worker)
+    if not IS_SQLITE:
+        assert len(set(Attempt.objects.values_list("worker", flat=True))) == WORKERS
+    assert Worker.objects.filter(stopped_at__isnull=False).count() == WORKERS
+
+
+def test_a_worker_killed_in_the_middle_loses_nothing(start: Start, vendor: SandboxServer) -> None:
+    """G3: leases run out, another takes over, and no status arrives before an earlier one."""
+    make_credential(vendor.url)
+    count = ORDERS // 4
+    purchases = buy(count)
+    for purchase in purchases:
+        purchase.stage = "confirmed"
+        purchase.save()
+    vendor.config(latency=0.03)
+    first = start(lease=20)
+    wait_until(lambda: vendor.summary()["requests"] > count // 4, 60)
+    first.kill()
+    first.communicate()
+    assert SyncState.objects.exclude(lease="").exists()
+    vendor.config(latency=0)
+    start(lease=20)
+    wait_until(nothing_left, 90)
+    heard = {order: [status for status, _ in groupby(statuses)] for order, statuses in told(vendor).items()}
+    assert len(heard) == count
+    assert {tuple(statuses) for statuses in heard.values()} == {("pending", "confirmed")}
+
+
+def test_sigterm_finishes_what_is_in_flight_and_gives_the_leases_back(start: Start, vendor: SandboxServer) -> None:
+    make_credential(vendor.url)
+    buy(200)
+    vendor.config(latency=0.2)
+    worker = start()
+    wait_until(lambda: vendor.summary()["requests"] > 8, 30)
+    output = stop(worker)
+    assert "stopped" in output
+    assert not SyncState.objects.exclude(lease="").exists()
+    settled = Attempt.objects.count()
+    assert settled == vendor.summary()["requests"] < 200
+    assert SyncState.objects.filter(state=State.IN_SYNC).count() == settled
+    assert set(Attempt.objects.values_list("outcome", flat=True)) == {"delivered"}
+
+
+def test_once_sends_what_is_due_and_ends(start: Start, vendor: SandboxServer) -> None:
+    make_credential(vendor.url)
+    buy(20)
+    worker = start("--once")
+    output, _ = worker.communicate(timeout=60)
+    assert (worker.returncode, output.strip()) == (0, "Handled 20 orders.")
+    assert vendor.summary()["orders"] == 20
+
+
+def test_a_worker_survives_the_loss_of_its_database_connection(start: Start, vendor: SandboxServer, db: Any) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("only PostgreSQL lets a test cut connections")
+    make_credential(vendor.url)
+    start()
+    wait_until(lambda: Worker.objects.exists(), 30)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    buy(10)
+    wait_until(lambda: vendor.summary()["orders"] == 10, 60)
