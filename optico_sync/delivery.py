@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from django.db import connections, router, transaction
+from django.db import OperationalError, connections, router, transaction
 
 from optico_sync import conf
 from optico_sync.exceptions import (
@@ -154,7 +154,7 @@ class Lane:
         health = _Health(failures=claim.credential.failures)
         plans = self._plan(claim)
         self._send_all(claim, [plan for plan in plans if plan.request], health)
-        self._settle(claim, plans, health)
+        self._settle_surely(claim, plans, health)
         return len(plans)
 
     def close(self) -> None:
@@ -293,6 +293,23 @@ class Lane:
         )
 
     # settle
+
+    def _settle_surely(self, claim: _Claim, plans: Sequence[_Plan], health: _Health) -> None:
+        """Settle, again where the database gives up on it (a deadlock, a lost connection): the vendor was told.
+
+        Should the last try fail too, the leases run out and everything is sent once more.
+        """
+        for tries_left in (2, 1, 0):
+            try:
+                return self._settle(claim, plans, health)
+            except OperationalError as error:
+                if not tries_left:
+                    raise
+                logger.warning("Settling is tried again (%s).", type(error).__name__)
+                connections[self._using].close_if_unusable_or_obsolete()
+                for plan in plans:
+                    if plan.attempt:
+                        plan.attempt.pk = None
 
     def _settle(self, claim: _Claim, plans: Sequence[_Plan], health: _Health) -> None:
         """Record everything in one transaction: the vendor's health, the rows that are still ours, the attempts."""

@@ -145,8 +145,8 @@ class Standing:
 
     @property
     def queued(self) -> list[str]:
-        """Shop statuses that the vendor has not been told, oldest first."""
-        return self.sync.queue[self.sync.tried :]
+        """Shop statuses that the vendor has not accepted, oldest first; those it refused stay among them."""
+        return self.sync.queue
 
     @property
     def is_being_sent(self) -> bool:

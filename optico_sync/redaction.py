@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
@@ -10,8 +11,11 @@ from urllib.parse import quote, quote_plus
 KEPT = 2000
 
 _MASK = "…"
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
-_PHONE = re.compile(r"(?<![\w.-])\+?\d(?:[ ./-]?\d){8,14}(?![\w.-])")
+#: Longer than any e-mail address or number: what is masked is looked for a little beyond what is kept.
+_MARGIN = 400
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+# A date with its hour has as many digits as a number, and is none.
+_PHONE = re.compile(r"(?<![\w.-])(?!\d{4}-\d\d-\d\d\b)\+?\d(?:[ ./-]?\d){8,14}(?![\w.-])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -26,11 +30,20 @@ def mask_name(name: str) -> str:
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """``text`` without ``secrets`` (as they are or URL-encoded), e-mail addresses and telephone numbers, cut short."""
-    for secret in secrets:
-        if secret:
-            for form in {secret, quote(secret), quote(secret, safe=""), quote_plus(secret)}:
-                text = text.replace(form, mask_secret(secret))
-    text = _CONTROL.sub(" ", text)
+    """``text`` without ``secrets`` (as they are or encoded), e-mail addresses and telephone numbers, cut short."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        in_json = json.dumps(secret)[1:-1]
+        forms = {
+            secret,
+            quote(secret),
+            quote(secret, safe=""),
+            quote_plus(secret),
+            in_json,
+            in_json.replace("/", r"\/"),
+        }
+        pattern = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
+        mask = mask_secret(secret)
+        text = mask.join(re.split(pattern, text, flags=re.IGNORECASE))
+    text = _CONTROL.sub(" ", text[: KEPT + _MARGIN])
     text = _PHONE.sub(_MASK, _EMAIL.sub(_MASK, text))
     return text if len(text) <= KEPT else text[:KEPT] + _MASK

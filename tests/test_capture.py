@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import pytest
 from django.core import serializers
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
@@ -242,7 +242,7 @@ def test_over_long_text_is_cut_rather_than_lost() -> None:
     assert event is not None and len(event.status) == 200
 
 
-@pytest.mark.skipif(connections["default"].vendor != "postgresql", reason="only PostgreSQL binds on the server")
+@pytest.mark.databases("postgresql")
 def test_server_side_binding_takes_one_statement_at_a_time() -> None:
     with patch.dict(connection.settings_dict["OPTIONS"], {"server_side_binding": True}), transaction.atomic():
         Purchase.objects.create(number="1")

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
@@ -484,6 +484,25 @@ def test_a_crash_at_settling_sends_again_and_loses_nothing(credential: Any, cloc
     assert state_of(purchase).state == State.WAITING
     clock.forward(seconds=61)
     deliver(credential, sender=vendor, clock=clock)
+    assert state_of(purchase).state == State.IN_SYNC
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_settle_that_the_database_gives_up_on_is_tried_again(
+    credential: Any, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    purchase = place()
+    judge = Lane._judge
+    deadlocks = [OperationalError("deadlock detected")] * 2
+
+    def flaky(*args: Any) -> bool:
+        if deadlocks:
+            raise deadlocks.pop()
+        return judge(*args)
+
+    monkeypatch.setattr(Lane, "_judge", flaky)
+    deliver(credential, sender=vendor)
+    assert (len(vendor.forms), Attempt.objects.count()) == (1, 1)
     assert state_of(purchase).state == State.IN_SYNC
 
 

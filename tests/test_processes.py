@@ -167,9 +167,8 @@ def test_once_sends_what_is_due_and_ends(start: Start, vendor: SandboxServer) ->
     assert vendor.summary()["orders"] == 20
 
 
+@pytest.mark.databases("postgresql")
 def test_a_worker_survives_the_loss_of_its_database_connection(start: Start, vendor: SandboxServer, db: Any) -> None:
-    if connection.vendor != "postgresql":
-        pytest.skip("only PostgreSQL lets a test cut connections")
     make_credential(vendor.url)
     start()
     wait_until(lambda: Worker.objects.exists(), 30)

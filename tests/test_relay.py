@@ -211,7 +211,7 @@ def test_events_that_commit_out_of_id_order_are_both_relayed(credential: Any) ->
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite lets one writer in by itself")
+@pytest.mark.databases("postgresql", "mysql")
 def test_there_is_one_relay_at_a_time(credential: Any) -> None:
     place()
     RelayState.objects.get_or_create(pk=1)

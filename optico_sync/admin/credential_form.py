@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib.admin.widgets import AdminURLFieldWidget
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -39,7 +38,7 @@ class CredentialForm(forms.ModelForm):
         label=gettext_lazy("Base URL"),
         max_length=300,
         assume_scheme="https",
-        widget=AdminURLFieldWidget,
+        widget=forms.URLInput(attrs={"class": "vURLField"}),
         help_text=gettext_lazy("Where the vendor is reached. Leave it as it is unless the vendor told you otherwise."),
     )
 

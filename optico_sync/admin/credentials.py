@@ -49,6 +49,9 @@ class VendorCredentialAdmin(admin.ModelAdmin):
 
     # the list
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": _("Vendor credentials"), **(extra_context or {})})
+
     @admin.display(description=gettext_lazy("vendor"))
     def vendor_label(self, credential: VendorCredential) -> str:
         spec = _spec_of(credential)
@@ -56,7 +59,9 @@ class VendorCredentialAdmin(admin.ModelAdmin):
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, credential: VendorCredential) -> SafeString:
-        return render_to_string("optico_sync/_line.html", {"line": insight.credential_lines([credential])[0]})
+        return render_to_string(
+            "optico_sync/_line.html", {"line": insight.credential_lines([credential])[0], "brief": True}
+        )
 
     @admin.display(description=gettext_lazy("last delivery"))
     def last_delivery(self, credential: VendorCredential) -> str:
@@ -160,7 +165,6 @@ class VendorCredentialAdmin(admin.ModelAdmin):
             *super().get_urls(),
         ]
 
-    @_hide_post
     def resume_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         credential = self._posted_to(request, pk)
         if isinstance(credential, HttpResponse):
@@ -168,7 +172,6 @@ class VendorCredentialAdmin(admin.ModelAdmin):
         self._resume(request, credential)
         return HttpResponseRedirect(self._page_of(pk))
 
-    @_hide_post
     def declare_view(self, request: HttpRequest, pk: int, status: int) -> HttpResponse:
         """“Declared at the vendor now”: sends what waited for it."""
         credential = self._posted_to(request, pk)

@@ -13,7 +13,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpR
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.formats import date_format
 from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -46,12 +48,11 @@ class OrderList(ChangeList):
         for subject in subjects:
             subject.standings = rows[subject.pk]
         self.result_list = subjects
-        self.title = _("Orders: where each one stands")
 
 
 @admin.register(Subject)
 class SubjectAdmin(ReadOnlyAdmin):
-    list_display = ["order", "shop_status", "attributed", "standing", "changed_at"]
+    list_display = ["order", "shop_status", "attributed", "standing", "changed"]
     list_filter = [StateFilter, CredentialFilter, ReasonFilter, AttributedFilter]
     list_per_page = 50
     # Sorting by another column would read them all.
@@ -83,7 +84,8 @@ class SubjectAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         pulse = {} if request.method == "POST" else self._pulse(request)
-        return super().changelist_view(request, {**pulse, **(extra_context or {})})
+        title = _("Orders: where each one stands")
+        return super().changelist_view(request, {"title": title, **pulse, **(extra_context or {})})
 
     def _pulse(self, request: HttpRequest) -> dict[str, Any]:
         return {
@@ -97,7 +99,7 @@ class SubjectAdmin(ReadOnlyAdmin):
     def order(self, subject: Subject) -> str:
         return str(subject)
 
-    @admin.display(description=gettext_lazy("status in the shop"))
+    @admin.display(description=gettext_lazy("shop status"))
     def shop_status(self, subject: Subject) -> str:
         return _("deleted in the shop") if subject.deleted_at else subject.status
 
@@ -108,6 +110,10 @@ class SubjectAdmin(ReadOnlyAdmin):
         if subject.call_id:
             return _("call")
         return _("visit") if subject.visit_id else _("to nobody")
+
+    @admin.display(description=gettext_lazy("last change"))
+    def changed(self, subject: Subject) -> str:
+        return date_format(localtime(subject.changed_at), "j M H:i")
 
     @admin.display(description=gettext_lazy("where it stands"))
     def standing(self, subject: Subject) -> SafeString:

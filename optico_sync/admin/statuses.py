@@ -122,12 +122,12 @@ class StatusMappingInline(_PartOfCredential):
     max_num = 0
     can_delete = False
     verbose_name_plural = _("status mappings: what each shop status becomes there")
-    readonly_fields = ["shop_status", "seen_at"]
+    readonly_fields = ["shop_status"]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         if self.has_change_permission(request, obj):
-            return ["shop_status", "decision", "seen_at"]
-        return ["shop_status", "choice", "declared", "seen_at"]
+            return ["shop_status", "decision"]
+        return ["shop_status", "choice", "declared"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[StatusMapping]:
         return super().get_queryset(request).select_related("declared")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
 from django.db.models import DateTimeField, QuerySet, Value
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -30,6 +32,9 @@ class WorkerAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:
         now = Value(insight.workers_now(), output_field=DateTimeField())
         return super().get_queryset(request).annotate(now=now)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": _("Delivery workers"), **(extra_context or {})})
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, worker: Worker) -> SafeString:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Case, F, Q, Value, When
 from django.utils.translation import gettext_lazy as _
 
@@ -160,17 +160,21 @@ class SyncStateQuerySet(models.QuerySet["SyncState"]):
 
         The generation is raised, so that a worker that holds the row tries again after it settles.
         """
-        return self.update(
-            tried=0,
-            refused_status="",
-            is_held=False,
-            generation=F("generation") + 1,
-            attempts=0,
-            state=SyncState.State.WAITING,
-            reason="",
-            detail="",
-            due_at=Case(When(lease="", then=Value(now)), default=F("due_at")),
-        )
+        with transaction.atomic(using=self.db):
+            # Locked in the one order that everybody keeps to.
+            locked = self.using(self.db).select_for_update().order_by("pk")
+            keys = list(locked.values_list("pk", flat=True))
+            return self.model._default_manager.using(self.db).filter(pk__in=keys).update(
+                tried=0,
+                refused_status="",
+                is_held=False,
+                generation=F("generation") + 1,
+                attempts=0,
+                state=SyncState.State.WAITING,
+                reason="",
+                detail="",
+                due_at=Case(When(lease="", then=Value(now)), default=F("due_at")),
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

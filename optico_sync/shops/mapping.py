@@ -147,15 +147,20 @@ class MappedShop(ShopAdapter):
         return [_text(value) for value, _label in getattr(field, "flatchoices", ())]
 
     @cached_property
-    def _plain(self) -> dict[str, Source]:
-        """The sources that capture may read: constants and fields of the order's own row."""
-        return {key: source for key, source in self._order.items() if _is_plain(self.order_model, source)}
+    def _plain(self) -> dict[str, str | Mapping[str, Any]]:
+        """What capture may read: constants, and the attributes of the order's own columns."""
+        names = _names(self.order_model)
+        return {
+            key: names[source].attname if isinstance(source, str) else source
+            for key, source in self._order.items()
+            if _is_plain(self.order_model, source)
+        }
 
     def _in_memory(self, order: models.Model, key: str) -> object:
         source = self._plain.get(key)
-        if isinstance(source, str) and _names(self.order_model)[source].attname not in order.__dict__:
-            # Deferred: reading it would ask the database.
-            return None
+        if isinstance(source, str):
+            # A deferred column is not there, and reading it would ask the database.
+            return order.__dict__.get(source)
         return _value(order, source)
 
     def _primary_keys(self, keys: Collection[str]) -> dict[str, Any]:
