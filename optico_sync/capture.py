@@ -87,7 +87,7 @@ def _order_receiver(shop: ShopAdapter, change: str) -> Callable[..., None]:
             facts = shop.facts(instance)
             _insert(
                 using or router.db_for_write(sender),
-                key=str(instance.pk),
+                key=_key(instance._meta.pk, instance.pk),
                 change=change,
                 reference=facts.reference,
                 status=facts.status,
@@ -101,6 +101,7 @@ def _order_receiver(shop: ShopAdapter, change: str) -> Callable[..., None]:
 
 def _related_receiver(relation: Relation) -> Callable[..., None]:
     path = "" if relation.order_field else relation.path
+    field = relation.model._meta.get_field(relation.order_field or relation.model._meta.pk.attname)
 
     def related_changed(
         sender: Any = None, instance: Any = None, raw: bool = False, using: str | None = None, **kwargs: Any
@@ -114,7 +115,7 @@ def _related_receiver(relation: Relation) -> Callable[..., None]:
             if key is not None:
                 _insert(
                     using or router.db_for_write(sender),
-                    key=str(key),
+                    key=_key(field, key),
                     relation=path,
                     change=OutboxEvent.Change.RELATED,
                     seen=attribution.current(),
@@ -123,6 +124,11 @@ def _related_receiver(relation: Relation) -> Callable[..., None]:
             _count_missed(error)
 
     return related_changed
+
+
+def _key(field: Any, value: Any) -> str:
+    """A key as the database will give it back: in memory it may still be a text or another spelling of a UUID."""
+    return str(field.to_python(value))
 
 
 def _insert(

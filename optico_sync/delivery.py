@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from django.db import OperationalError, connections, router, transaction
+from django.db import InterfaceError, OperationalError, connections, router, transaction
 
 from optico_sync import conf
 from optico_sync.exceptions import (
@@ -152,7 +152,13 @@ class Lane:
         if claim is None:
             return 0
         health = _Health(failures=claim.credential.failures)
-        plans = self._plan(claim)
+        try:
+            plans = self._plan(claim)
+        except Exception:
+            # Nothing was sent: no need to wait until the leases run out.
+            held = SyncState.objects.using(self._using).filter(lease=claim.lease)
+            held.update(lease="", due_at=self._clock(self._using))
+            raise
         self._send_all(claim, [plan for plan in plans if plan.request], health)
         self._settle_surely(claim, plans, health)
         return len(plans)
@@ -301,7 +307,8 @@ class Lane:
         """
         for tries_left in (2, 1, 0):
             try:
-                return self._settle(claim, plans, health)
+                self._settle(claim, plans, health)
+                break
             except OperationalError as error:
                 if not tries_left:
                     raise
@@ -410,6 +417,9 @@ def _read_orders(keys: Sequence[str], using: str) -> Mapping[str, OrderSnapshot 
     """All orders at once; when the adapter fails as a whole, each order says so and none is lost."""
     try:
         return get_shop().read(keys, using=using)
+    except (OperationalError, InterfaceError):
+        # The database's trouble, not the orders'.
+        raise
     except ConfigurationError as error:
         problem = UnreadableOrder(str(error))
     except Exception as error:

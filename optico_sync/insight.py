@@ -67,7 +67,7 @@ class CredentialLine:
     @property
     def reason(self) -> Reason:
         """Why nothing is sent, and what to do; empty words when it is."""
-        return REASONS.get(self.credential.hold_reason, REASONS["refused"])
+        return self.credential.explain(self.credential.hold_reason)
 
     @property
     def detail(self) -> str:

@@ -84,10 +84,7 @@ REASONS: dict[str, Reason] = {
     ),
     "unknown_status": Reason(
         _("The vendor does not know this status."),
-        _(
-            "Declare it at Optico under Call Center > Statuses (in French: Agents / Paramètres), then choose "
-            "“Declared at the vendor now” on the declared status here, or map the shop status to another one."
-        ),
+        _("Declare it at the vendor, then choose “Declared at the vendor now” here, or map the shop status elsewhere."),
     ),
     "missing_parameter": Reason(
         _("The vendor says that a required field is missing or empty."),

@@ -60,7 +60,7 @@ def round_total(amount: Decimal, currency: str) -> Decimal:
 
 def unit_price(line: Line, currency: str) -> Decimal:
     """What one unit of ``line`` cost, to at least four digits: 10.00 for 3 is 3.3333, and the residue is accepted."""
-    return _round(line.total / line.quantity, max(exponent(currency), 4))
+    return _round(_WIDE.divide(line.total, line.quantity), max(exponent(currency), 4))
 
 
 def _round(amount: Decimal, digits: int) -> Decimal:

@@ -172,15 +172,13 @@ class _GuardedAdapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": GuardedHTTPPool, "https": GuardedHTTPSPool}
 
     def _check(self, address: str, encrypted: bool) -> None:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-        # ::ffff:127.0.0.1 is 127.0.0.1, and 6to4 and NAT64 carry an IPv4 address too.
-        for inner in _addresses_in(ip):
-            if any(inner in network for network in self._limits.allowed_networks):
-                continue
-            if not inner.is_global or inner.is_multicast or (inner.version == 6 and inner not in _UNICAST):
-                raise ForbiddenAddress("the base URL's host is not a public address")
-            if not encrypted:
-                raise ForbiddenAddress("the base URL is not https")
+        ip = _innermost_address(ipaddress.ip_address(address.partition("%")[0]))
+        if any(ip in network for network in self._limits.allowed_networks):
+            return
+        if not _is_public(ip):
+            raise ForbiddenAddress("the base URL's host is not a public address")
+        if not encrypted:
+            raise ForbiddenAddress("the base URL is not https")
 
 
 class _Guarded:
@@ -252,19 +250,28 @@ class _TimedSocket(io.RawIOBase):
         super().close()
 
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 #: All that is given out for the public; what lies outside is for old or special uses, whatever ``is_global`` says.
 _UNICAST = ipaddress.IPv6Network("2000::/3")
 
 
-def _addresses_in(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[Any]:
-    if isinstance(ip, ipaddress.IPv4Address):
-        return [ip]
-    if ip.ipv4_mapped:
-        return [ip.ipv4_mapped]
-    if ip in _NAT64:
-        return [ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)]
-    return [ip, ip.sixtofour] if ip.sixtofour else [ip]
+def _innermost_address(ip: Address) -> Address:
+    """The IPv4 address that an IPv6 one stands for: ::ffff:127.0.0.1 is 127.0.0.1."""
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped:
+            return ip.ipv4_mapped
+        if ip in _NAT64:
+            return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip
+
+
+def _is_public(ip: Address) -> bool:
+    if not ip.is_global or ip.is_multicast:
+        return False
+    # 6to4 carries an IPv4 address, perhaps a private one, and is given up (RFC 7526).
+    return isinstance(ip, ipaddress.IPv4Address) or (ip in _UNICAST and ip.sixtofour is None)
 
 
 def _connect(connection: Any, check: Callable[[str, bool], None], *, encrypted: bool) -> socket.socket:

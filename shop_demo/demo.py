@@ -242,7 +242,7 @@ def describe_addresses(port: int, sandbox_port: int) -> str:
         "\n"
         f"  Shop               {shop}/\n"
         f"  Admin              {shop}/admin/                      admin / admin (for this demo only)\n"
-        f"  Orders in sync     {shop}/admin/optico_sync/subject/\n"
+        f"  Orders at vendors  {shop}/admin/optico_sync/subject/\n"
         f"  Sandbox's journal  {sandbox}/sandbox/\n"
         "\n"
         "  Ctrl-C stops everything.\n"

@@ -157,8 +157,7 @@ def test_a_rolled_back_savepoint_leaves_nothing_and_the_number_may_return() -> N
 def spoil() -> Any:
     """Make the INSERT fail in the database itself, as with missing or half-migrated tables."""
     capture._statement.cache_clear()
-    broken = patch.object(OutboxEvent._meta, "db_table", "optico_sync_no_such_table")
-    return broken
+    return patch.object(OutboxEvent._meta, "db_table", "optico_sync_no_such_table")
 
 
 @pytest.mark.django_db(transaction=True)

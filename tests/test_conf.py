@@ -7,7 +7,6 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.test import override_settings
 
 from optico_sync import conf
@@ -20,11 +19,9 @@ def given(**values: Any) -> Any:
     return override_settings(OPTICO_SYNC=values)
 
 
-def test_an_absent_setting_means_the_defaults() -> None:
-    with override_settings():
-        del settings.OPTICO_SYNC
-        assert conf.options() == DEFAULTS
-        assert conf.problems() == ()
+def test_an_absent_setting_means_the_defaults(settings: Any) -> None:
+    del settings.OPTICO_SYNC
+    assert (conf.options(), conf.problems()) == (DEFAULTS, ())
 
 
 def test_an_empty_setting_means_the_defaults() -> None:

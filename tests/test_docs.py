@@ -16,7 +16,9 @@ README = (BASE_DIR / "README.md").read_text(encoding="utf-8")
 
 def test_every_setting_is_in_the_table_and_no_other() -> None:
     table = README.split("\n## Settings\n")[1].split("\n## ")[0]
-    assert set(re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE)) == {option.name for option in fields(conf.Options)}
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE)) == {
+        option.name for option in fields(conf.Options)
+    }
 
 
 def test_every_command_is_in_the_table_and_no_other() -> None:

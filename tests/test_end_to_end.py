@@ -136,7 +136,9 @@ def test_a_purchase_with_a_cookie_reaches_the_vendor_and_follows_its_status(demo
     staff.post("/visitor/", cookie="optico_visitId")
     assert staff.session.cookies["optico_visitId"] != visit
     staff.log_in("admin")
-    found = re.search(rf'/admin/shop_demo/order/(\d+)/change/[^>]*>{reference}<', staff.get("/admin/shop_demo/order/").text)
+    found = re.search(
+        rf"/admin/shop_demo/order/(\d+)/change/[^>]*>{reference}<", staff.get("/admin/shop_demo/order/").text
+    )
     assert found
     for action in ("confirmed", "shipped"):
         staff.post("/admin/shop_demo/order/", action=f"mark_as_{action}", _selected_action=found[1])

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from optico_sync.models import Step, SyncState, Verdict
+from optico_sync.models import Step, SyncState, VendorCredential, Verdict
 from optico_sync.models.sync import MAX_QUEUE, REPEAT_DELAYS
 from optico_sync.outcome import REASONS, delivered, not_sent, refused, retry
 
@@ -152,10 +152,16 @@ def test_a_deleted_order_ends_its_repeats() -> None:
     assert (state.state, state.due_at, state.repeats) == (State.IN_SYNC, None, 0)
 
 
-@pytest.mark.parametrize("code", ["", "accepted", "unknown_status"])
-def test_a_known_reason_is_shown(code: str) -> None:
-    state = row(state=State.REFUSED, reason=code)
-    assert state.shown_reason is REASONS[code]
+def test_a_vendor_may_say_more_than_the_general_advice() -> None:
+    credential = VendorCredential(vendor="optico", is_enabled=True)
+    state = row(state=State.REFUSED, reason="unknown_status", credential=credential)
+    assert "Agents / Paramètres" in str(state.shown_reason.advice)
+    assert state.shown_reason.text == REASONS["unknown_status"].text
+
+
+def test_a_vendor_no_longer_there_does_not_break_the_page() -> None:
+    state = row(state=State.REFUSED, reason="refused", credential=VendorCredential(vendor="gone", is_enabled=True))
+    assert state.shown_reason.advice == REASONS["refused"].advice
 
 
 # Simulation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from django.contrib import admin
@@ -21,8 +22,8 @@ def render_standings(rows: Sequence[Standing]) -> SafeString:
 
 
 def order_url(subject: Subject, site: admin.AdminSite) -> str:
-    """The address of an order's own page; empty on an admin site that has none."""
-    try:
-        return reverse("admin:optico_sync_subject_change", args=[subject.pk], current_app=site.name)
-    except NoReverseMatch:
-        return ""
+    """The address of an order's own page, on this admin site or the usual one; empty where neither has it."""
+    for name in (site.name, None):
+        with contextlib.suppress(NoReverseMatch):
+            return reverse("admin:optico_sync_subject_change", args=[subject.pk], current_app=name)
+    return ""

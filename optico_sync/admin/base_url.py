@@ -18,7 +18,7 @@ def check_base_url(url: str) -> None:
         raise ValidationError(_("Only the address, please: no user name, password, “?” or “#”."))
     address = _address(parts.hostname or "")
     is_allowed = any(address in network for network in conf.options().ALLOWED_NETWORKS) if address else False
-    if parts.scheme != "https" and not is_allowed:
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_allowed):
         raise ValidationError(
             _(
                 "The key would travel in the clear: use https://. For a test server inside your own network, write "

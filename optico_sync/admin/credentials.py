@@ -97,6 +97,7 @@ class VendorCredentialAdmin(admin.ModelAdmin):
             "has_view_permission": self.has_view_permission(request),
             "vendors": _vendors(),
         }
+        request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/optico_sync/vendorcredential/choose_vendor.html", context)
 
     def get_form(

@@ -195,6 +195,7 @@ class SubjectAdmin(ReadOnlyAdmin):
             "heartbeat": insight.heartbeat(),
             **(extra_context or {}),
         }
+        request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/optico_sync/subject/change_form.html", context)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -82,7 +83,7 @@ class MappingForm(forms.ModelForm):
         model = StatusMapping
         fields: list[str] = []
 
-    def __init__(self, *args: Any, declared: list[DeclaredStatus] = (), **kwargs: Any) -> None:  # type: ignore[assignment]
+    def __init__(self, *args: Any, declared: Sequence[DeclaredStatus] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         choice = StatusMapping.Choice
         self.fields["decision"].choices = [  # type: ignore[attr-defined]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import DateTimeField, QuerySet, Value
+from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
@@ -16,6 +16,16 @@ from optico_sync import insight
 from optico_sync.admin.badges import CSS
 from optico_sync.admin.readonly import ReadOnlyAdmin
 from optico_sync.models import Worker
+
+
+class WorkerList(ChangeList):
+    """Asks the database's clock once for all rows."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        now = insight.workers_now()
+        for worker in self.result_list:
+            worker.now = now
 
 
 @admin.register(Worker)
@@ -29,9 +39,14 @@ class WorkerAdmin(ReadOnlyAdmin):
     class Media:
         css = CSS
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:
-        now = Value(insight.workers_now(), output_field=DateTimeField())
-        return super().get_queryset(request).annotate(now=now)
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return WorkerList
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Worker | None:
+        worker = super().get_object(request, object_id, from_field)
+        if worker:
+            worker.now = insight.workers_now()
+        return worker
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return super().changelist_view(request, {"title": _("Delivery workers"), **(extra_context or {})})

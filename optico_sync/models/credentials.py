@@ -15,6 +15,8 @@ from django.utils.translation import gettext_lazy as _
 
 from optico_sync.models.clock import database_now
 from optico_sync.models.fields import EncryptedTextField, ExactCharField
+from optico_sync.exceptions import ConfigurationError
+from optico_sync.outcome import REASONS, Reason
 from optico_sync.vendors import get_vendor
 from optico_sync.vendors.base import Account, Vendor
 
@@ -105,6 +107,15 @@ class VendorCredential(models.Model):
             return self.pause_reason
         return "breaker_open" if self.opened_at else ""
 
+    def explain(self, code: str) -> Reason:
+        """What the reason ``code`` means, with the vendor's own advice where it has some."""
+        reason = REASONS.get(code, REASONS["refused"])
+        try:
+            advice = self.spec.advice.get(code, reason.advice)
+        except ConfigurationError:
+            advice = reason.advice
+        return Reason(reason.text, advice)
+
     def pause(self, reason: str, detail: str, now: datetime) -> None:
         """Stop sending until somebody repairs the credential; not saved yet."""
         self.paused_at, self.pause_reason, self.pause_detail = now, reason, detail
@@ -181,7 +192,8 @@ class DeclaredStatus(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         super().save(*args, **kwargs)
-        same_word = self.credential.status_mappings.filter(shop_status=self.name, choice=StatusMapping.Choice.UNDECIDED)
+        undecided = StatusMapping.objects.filter(credential=self.credential_id, choice=StatusMapping.Choice.UNDECIDED)
+        same_word = undecided.filter(shop_status=self.name)
         for mapping in same_word:
             mapping.declared = self
             mapping.save()
@@ -196,7 +208,7 @@ class DeclaredStatus(models.Model):
     def release(self) -> int:
         """Try the orders again that were refused because of this status. Returns how many."""
         statuses = list(self.mappings.values_list("shop_status", flat=True))
-        return self.credential.release_parked(statuses)
+        return _without_secrets(self.credential_id).release_parked(statuses)
 
 
 class StatusMapping(models.Model):
@@ -246,4 +258,9 @@ class StatusMapping(models.Model):
             self.choice = self.Choice.UNDECIDED
         super().save(*args, **kwargs)
         if self.choice != self.Choice.UNDECIDED:
-            self.credential.release_parked([self.shop_status])
+            _without_secrets(self.credential_id).release_parked([self.shop_status])
+
+
+def _without_secrets(credential_id: int) -> VendorCredential:
+    """The credential as a status needs it: its secrets may be unreadable, and that is no reason to fail here."""
+    return VendorCredential.objects.defer("sealed_secrets").get(pk=credential_id)

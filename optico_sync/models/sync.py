@@ -48,7 +48,7 @@ class Subject(models.Model):
 
     class Meta:
         verbose_name = _("order")
-        verbose_name_plural = _("orders in sync")
+        verbose_name_plural = _("orders")
         constraints = [models.UniqueConstraint(fields=["kind", "key"], name="optico_sync_subject_once")]
         permissions = [("resend_subject", _("Can send again, hold and release orders"))]
 
@@ -164,16 +164,20 @@ class SyncStateQuerySet(models.QuerySet["SyncState"]):
             # Locked in the one order that everybody keeps to.
             locked = self.using(self.db).select_for_update().order_by("pk")
             keys = list(locked.values_list("pk", flat=True))
-            return self.model._default_manager.using(self.db).filter(pk__in=keys).update(
-                tried=0,
-                refused_status="",
-                is_held=False,
-                generation=F("generation") + 1,
-                attempts=0,
-                state=SyncState.State.WAITING,
-                reason="",
-                detail="",
-                due_at=Case(When(lease="", then=Value(now)), default=F("due_at")),
+            return (
+                self.model._default_manager.using(self.db)
+                .filter(pk__in=keys)
+                .update(
+                    tried=0,
+                    refused_status="",
+                    is_held=False,
+                    generation=F("generation") + 1,
+                    attempts=0,
+                    state=SyncState.State.WAITING,
+                    reason="",
+                    detail="",
+                    due_at=Case(When(lease="", then=Value(now)), default=F("due_at")),
+                )
             )
 
 
@@ -232,9 +236,7 @@ class SyncState(models.Model):
     # Without constraints in the database: their checks lock the parent rows, and then the relay, which adds rows, and
     # a settle, which holds the credential, wait for each other.
     subject = models.ForeignKey(Subject, models.CASCADE, related_name="sync_states", db_constraint=False)
-    credential = models.ForeignKey(
-        VendorCredential, models.PROTECT, related_name="sync_states", db_constraint=False
-    )
+    credential = models.ForeignKey(VendorCredential, models.PROTECT, related_name="sync_states", db_constraint=False)
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.WAITING)
     reason = models.CharField(_("reason"), max_length=50, blank=True)
     detail = models.TextField(_("vendor's message"), blank=True)
@@ -288,7 +290,7 @@ class SyncState(models.Model):
         code = self.reason
         if self.state in self.PENDING and self.credential.hold_reason:
             code = self.credential.hold_reason
-        return REASONS.get(code, REASONS["refused"])
+        return self.credential.explain(code)
 
     # What the relay and the operator do to it
 

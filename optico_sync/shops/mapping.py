@@ -6,6 +6,7 @@ A value is a dotted path from the order (``"customer.email"``), a callable that 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date, datetime, time
@@ -126,18 +127,21 @@ class MappedShop(ShopAdapter):
         orders = self.order_model._base_manager.using(using).all()
         if keys is not None:
             orders = orders.filter(pk__in=set(self._primary_keys(keys).values()))
-        for values, key, lookup in (
-            (references, "reference", "in"),
-            (statuses, "status", "in"),
-            (placed_from, "placed_at", "gte"),
-            (placed_until, "placed_at", "lt"),
-        ):
+        for values, key in ((references, "reference"), (statuses, "status")):
             if values is not None:
-                path = self._order.get(key)
-                if not isinstance(path, str):
-                    raise ConfigurationError(f"Orders cannot be searched by {key}: {NAME}[{key!r}] names no field.")
-                orders = orders.filter(**{f"{path.replace('.', '__')}__{lookup}": values})
+                path = self._lookup(key)
+                orders = orders.filter(**{f"{path}__in": _usable(orders, path, values)})
+        if placed_from is not None:
+            orders = orders.filter(**{f"{self._lookup('placed_at')}__gte": placed_from})
+        if placed_until is not None:
+            orders = orders.filter(**{f"{self._lookup('placed_at')}__lt": placed_until})
         return orders.order_by("pk")
+
+    def _lookup(self, key: str) -> str:
+        path = self._order.get(key)
+        if not isinstance(path, str):
+            raise ConfigurationError(f"Orders cannot be searched by {key}: {NAME}[{key!r}] names no field.")
+        return path.replace(".", "__")
 
     def known_statuses(self) -> Iterable[str]:
         try:
@@ -327,6 +331,16 @@ def _check_path(model: type[models.Model], source: object, name: str) -> None:
         if _is_many(field):
             raise ConfigurationError(f"{name} is {source!r}, but {part!r} leads to many rows. Use a callable.")
         model = field.related_model
+
+
+def _usable(orders: models.QuerySet, path: str, values: Iterable[str]) -> list[str]:
+    """The values the field can have at all: no order has the number "A-7" where numbers are integers."""
+    usable = []
+    for value in values:
+        with contextlib.suppress(ValueError, TypeError, ValidationError):
+            orders.filter(**{path: value})
+            usable.append(value)
+    return usable
 
 
 def _is_plain(model: type[models.Model], source: object) -> bool:

@@ -107,6 +107,8 @@ class Vendor(ABC):
     timeout: ClassVar[Timeout]
     secrets: ClassVar[tuple[SecretField, ...]]
     options: ClassVar[tuple[OptionField, ...]] = ()
+    #: Reason code -> what to do at this very vendor, where that says more than the general advice.
+    advice: ClassVar[Mapping[str, Text]] = {}
     #: Whether sending the same record twice leaves the vendor as sending it once: allows repeats when in doubt.
     upserts: ClassVar[bool]
 

@@ -83,6 +83,14 @@ class Optico(Vendor):
         ),
     )
 
+    # The Sales page says "Call Center > Statuses", its sister page "Agents / Paramètres".
+    advice = {
+        "unknown_status": _(
+            "Declare it at Optico under Call Center > Statuses (in French: Agents / Paramètres), then choose "
+            "“Declared at the vendor now” on the declared status here, or map the shop status to another one."
+        ),
+    }
+
     def build(self, snapshot: OrderSnapshot, *, status: str, account: Account) -> Request | Outcome:
         """The form post of the Sales page's "Parameters" table. Optional fields that are not known are left out."""
         reference = clean_text(snapshot.reference)
