@@ -13,9 +13,9 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from optico_sync.exceptions import ConfigurationError
 from optico_sync.models.clock import database_now
 from optico_sync.models.fields import EncryptedTextField, ExactCharField
-from optico_sync.exceptions import ConfigurationError
 from optico_sync.outcome import REASONS, Reason
 from optico_sync.vendors import get_vendor
 from optico_sync.vendors.base import Account, Vendor
