@@ -16,6 +16,8 @@ from django.utils.functional import LazyObject, empty
 #: visitor's to forge, so anything else counts as absent.
 _VISIT_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
+_CALL_ID = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+
 #: What careless code puts into a cookie or a form when there is no visit: ``intval()`` in the Sales document's PHP
 #: example gives 0, its JavaScript example the word "undefined".
 _NO_VISIT = frozenset({"0", "undefined", "null", "none", "nan", "false"})
@@ -59,6 +61,15 @@ def clean_visit_id(value: object) -> str:
     if isinstance(value, str) and _VISIT_ID.fullmatch(value) and value.lower() not in _NO_VISIT:
         return value
     return ""
+
+
+def clean_call_id(value: str) -> str:
+    """``value`` when it can be a call id (the Sales document: an integer), else empty text.
+
+    A mistyped one must not be remembered as the first that was known: the order would keep it for ever.
+    """
+    value = value.strip()
+    return value if _CALL_ID.fullmatch(value) else ""
 
 
 class RequestAttribution:

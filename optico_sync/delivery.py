@@ -175,6 +175,8 @@ class Lane:
     def _claim(self) -> _Claim | None:
         """Lease what is due, unless the credential may not send now."""
         due = SyncState.objects.using(self._using).filter(credential=self._credential_id)
+        if not conf.options().ENABLED:
+            return None
         if not due.due(self._clock(self._using)).exists():
             return None
         with transaction.atomic(using=self._using):

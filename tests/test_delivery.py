@@ -233,6 +233,41 @@ def test_a_refused_order_is_tried_again_when_it_changes(credential: Any) -> None
     assert state_of(purchase).state == State.IN_SYNC
 
 
+def test_a_mistyped_declared_status_put_right_releases(credential: Any) -> None:
+    vendor = Vendor(lambda form: reply() if form["status"] == "paid" else error("Unknown status"))
+    declared = DeclaredStatus.objects.get(name="confirmed")
+    purchase = place(stage="confirmed")
+    deliver(credential, sender=vendor)
+    assert state_of(purchase).state == State.REFUSED
+    declared.name = "paid"
+    declared.save()
+    deliver(credential, sender=vendor)
+    assert (state_of(purchase).state, vendor.statuses) == (State.IN_SYNC, ["confirmed", "paid"])
+
+
+def test_a_mistyped_call_id_is_told_and_its_cure_works(credential: Any, vendor: Vendor) -> None:
+    purchase = place(stage="confirmed", call="CALL-7")
+    deliver(credential, sender=vendor)
+    assert (state_of(purchase).state, state_of(purchase).reason) == (State.REFUSED, "bad_call_id")
+    purchase.call = "4711"
+    purchase.save()
+    deliver(credential, sender=vendor)
+    assert [form["call_id"] for form in vendor.forms] == ["4711"]
+    assert state_of(purchase).subject.call_id == "4711"
+
+
+def test_switched_off_as_a_whole_nothing_is_relayed_or_sent(credential: Any, vendor: Vendor) -> None:
+    purchase = place()
+    with override_settings(OPTICO_SYNC={**OPTICO_SYNC, "ENABLED": False}):
+        assert deliver(credential, sender=vendor) == 0
+    assert not SyncState.objects.exists()
+    relay_all()
+    with override_settings(OPTICO_SYNC={**OPTICO_SYNC, "ENABLED": False}):
+        assert deliver(credential, sender=vendor) == 0
+    deliver(credential, sender=vendor)
+    assert state_of(purchase).state == State.IN_SYNC
+
+
 # the credential
 
 
@@ -311,6 +346,23 @@ def test_the_breaker_opens_probes_and_closes_and_burns_no_attempts(credential: A
     credential.refresh_from_db()
     assert (credential.opened_at, credential.failures) == (None, 0)
     assert {state_of(purchase).state for purchase in purchases} == {State.IN_SYNC}
+
+
+def test_attempts_spent_before_the_breaker_opened_are_given_back(credential: Any, clock: Clock) -> None:
+    vendor = Vendor(lambda form: reply(b"", 503))
+    waiting, tried = place("1"), place("2")
+    relay_all()
+    SyncState.objects.filter(subject__reference="1").update(
+        state=State.RETRYING, attempts=3, due_at=clock.now + timedelta(hours=9)
+    )
+    for _ in range(5):
+        deliver(credential, sender=vendor, clock=clock)
+        clock.forward(seconds=90)
+    credential.refresh_from_db()
+    assert credential.hold_reason == "breaker_open"
+    assert (state_of(waiting).attempts, state_of(tried).attempts) == (0, 0)
+    due = state_of(waiting).due_at
+    assert due is not None and due <= clock.now
 
 
 def test_one_bad_order_neither_opens_the_breaker_nor_blocks_the_others(credential: Any, clock: Clock) -> None:

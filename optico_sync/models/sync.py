@@ -438,10 +438,12 @@ class SyncState(models.Model):
         self.due_at = now + REPEAT_DELAYS[-self.repeats] if self.repeats and self.sent_status else None
 
     def _retry(self, outcome: Outcome, now: datetime, *, vendor_is_down: bool) -> None:
-        """Later. While the vendor is down its breaker decides when, and the order's own attempts are not spent."""
+        """Later. While the vendor is down its breaker decides when, and the order gets back the attempts it spent."""
         self.state, self.reason, self.detail = self.State.RETRYING, outcome.reason, outcome.detail
         delay = timedelta(0)
-        if not vendor_is_down:
+        if vendor_is_down:
+            self.attempts = 0
+        else:
             self.attempts += 1
             delay = RETRY_DELAYS[min(self.attempts, len(RETRY_DELAYS)) - 1]
             if self.attempts > 3:

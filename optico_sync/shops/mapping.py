@@ -22,7 +22,7 @@ from django.db.models import Prefetch
 from django.utils import timezone
 
 from optico_sync import conf
-from optico_sync.attribution import Attribution, clean_visit_id
+from optico_sync.attribution import Attribution, clean_call_id, clean_visit_id
 from optico_sync.exceptions import ConfigurationError, UnreadableOrder
 from optico_sync.shops.base import Facts, Relation, ShopAdapter
 from optico_sync.snapshot import Line, OrderSnapshot
@@ -95,7 +95,7 @@ class MappedShop(ShopAdapter):
             status=_text(self._in_memory(order, "status")),
             attribution=Attribution(
                 visit_id=clean_visit_id(_text(self._in_memory(order, "visit_id"))),
-                call_id=_text(self._in_memory(order, "call_id")),
+                call_id=clean_call_id(_text(self._in_memory(order, "call_id"))),
                 agent=_text(self._in_memory(order, "agent")),
                 cart_key=_text(self._in_memory(order, "cart_key")),
             ),

@@ -5,7 +5,6 @@ Seen 2026-11: page of 17 October 2019. Where the page contradicts itself, the li
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -16,6 +15,7 @@ import simplejson
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from optico_sync.attribution import clean_call_id
 from optico_sync.outcome import Outcome, credential_refused, delivered, refused, retry
 from optico_sync.redaction import mask_name, mask_secret, redact
 from optico_sync.snapshot import Line, OrderSnapshot, round_total, unit_price
@@ -45,8 +45,6 @@ ERRORS: dict[str, Outcome] = {
     "unknown status": refused("unknown_status"),
     "invalid products format": refused("invalid_products"),
 }
-
-_CALL_ID = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 
 # No limit on ``details`` is documented. These keep one odd order from becoming a request of megabytes.
 MAX_KEYS = 50
@@ -97,7 +95,7 @@ class Optico(Vendor):
         if not reference:
             return refused("no_reference")
         call_id = snapshot.attribution.call_id.strip()
-        if call_id and not _CALL_ID.fullmatch(call_id):
+        if call_id and not clean_call_id(call_id):
             return refused("bad_call_id")
         currency = snapshot.currency.strip().upper()
         if not (len(currency) == 3 and currency.isascii() and currency.isalpha()):
