@@ -387,8 +387,8 @@ def test_facts_of_a_child_are_read_without_a_query(django_assert_num_queries: An
 
 def test_facts_know_constants_and_column_names() -> None:
     address = Address(pk=12)
-    seen = shop(agent={"value": "web"}, cart_key="address_id", call_id="pk").facts(Purchase(key="k", address=address))
-    assert (seen.attribution.agent, seen.attribution.cart_key, seen.attribution.call_id) == ("web", "12", "k")
+    seen = shop(agent={"value": "web"}, cart_key="address_id", call_id="pk").facts(Purchase(key="77", address=address))
+    assert (seen.attribution.agent, seen.attribution.cart_key, seen.attribution.call_id) == ("web", "12", "77")
 
 
 def test_facts_of_an_int_reference_are_text() -> None:
