@@ -45,7 +45,7 @@ from optico_sync.outcome import Kind, Outcome, Scope, credential_refused, delive
 from optico_sync.shops import get_shop
 from optico_sync.snapshot import OrderSnapshot
 from optico_sync.transport import Limits, Transport
-from optico_sync.vendors.base import Account, Request, Response, Vendor, excerpt
+from optico_sync.vendors.base import Account, Request, Response, Told, Vendor, excerpt
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +90,7 @@ class _Claim:
     states: list[SyncState]
     lease: str
     ends: _Deadline
+    now: datetime
 
 
 class _Deadline:
@@ -213,7 +214,7 @@ class Lane:
             if expired and vendor.upserts:
                 # Whoever held it is gone and may have sent it: repeat the newest state later.
                 claimed.filter(pk__in=[state.pk for state in expired]).update(repeats=len(REPEAT_DELAYS))
-        return _Claim(credential, vendor, account, states, token, ends)
+        return _Claim(credential, vendor, account, states, token, ends, now)
 
     # plan
 
@@ -453,7 +454,12 @@ def _decide(
         return Verdict(step=step, outcome=refused("unmapped_status", detail=step.shop_status)), None
     declared = mapping.declared
     try:
-        request = claim.vendor.build(snapshot, status=declared.name, account=claim.account)
+        request = claim.vendor.build(
+            snapshot,
+            told=Told(status=declared.name, is_sale=declared.is_sale),
+            account=claim.account,
+            now=claim.now,
+        )
     except Exception as error:
         logger.error("%s could not build a request (%s).", claim.vendor.name, type(error).__name__)
         request = refused("unreadable_order", detail=type(error).__name__)

@@ -22,22 +22,64 @@ _WIDE = Context(prec=100)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """One line of an order.
+    """One line of an order or cart. Amounts are in currency units; empty text and None mean "not known".
 
-    ``total`` is what the customer pays for the whole line, tax included, after the line's own discounts, in currency
-    units. ``details`` may hold what the customer typed, so ``repr`` leaves it out.
+    ``quantity`` is what was bought, before refunds, and ``total`` what the customer pays for the whole line, tax
+    included, after the line's own discounts. ``tax`` is the part of ``total`` that is tax, ``discount`` what was taken
+    off, never negative. ``details`` may hold what the customer typed, so ``repr`` leaves it out.
     """
 
     product_id: str
     name: str
     quantity: Decimal
     total: Decimal
+    #: The shop's stock keeping unit, and the product's key in the shop's database.
+    sku: str = ""
+    product_key: str = ""
+    variant_id: str = ""
+    tax: Decimal | None = None
+    discount: Decimal = Decimal(0)
+    quantity_refunded: Decimal = Decimal(0)
+    refunded: Decimal = Decimal(0)
+    url: str = ""
     details: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Customer:
+    """Who buys. All of it is personal data.
+
+    ``key`` is the account's key in the shop, empty for a guest. ``pseudonym`` is the id by which the shop's own
+    on-site tracking knows the customer; it never comes from the e-mail address or the key by itself.
+    """
+
+    key: str = ""
+    pseudonym: str = ""
+    email: str = ""
+    first_name: str = ""
+    last_name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Address:
+    """Where to. ``country_code`` is ISO 3166-1 alpha-2."""
+
+    first_name: str = ""
+    last_name: str = ""
+    city: str = ""
+    state: str = ""
+    postcode: str = ""
+    country_code: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class OrderSnapshot:
-    """One order as it stands in the shop's database now. ``placed_at`` is aware; ``status`` is the shop's."""
+    """One order as it stands in the shop's database now. ``placed_at`` is aware; ``status`` is the shop's.
+
+    ``total`` is what the customer pays in all; ``shipping`` is with tax, ``discount`` what was taken off the order as
+    a whole (never negative), ``tax`` all tax in ``total``. ``is_offline`` says that no web page tracked the sale: an
+    agent or a point of sale took it.
+    """
 
     key: str
     reference: str
@@ -45,6 +87,21 @@ class OrderSnapshot:
     currency: str
     lines: tuple[Line, ...]
     placed_at: datetime | None = None
+    total: Decimal | None = None
+    shipping: Decimal | None = None
+    discount: Decimal = Decimal(0)
+    tax: Decimal | None = None
+    is_offline: bool = False
+    channel: str = ""
+    store: str = ""
+    language: str = ""
+    payment_method: str = ""
+    shipping_method: str = ""
+    coupon_code: str = ""
+    customer: Customer = field(default=Customer(), repr=False)
+    billing: Address = field(default=Address(), repr=False)
+    delivery: Address = field(default=Address(), repr=False)
+    properties: Mapping[str, Any] = field(default_factory=dict, repr=False)
     attribution: Attribution = field(default=NOTHING, repr=False)
 
 

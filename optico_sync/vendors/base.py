@@ -33,6 +33,18 @@ class Manner(StrEnum):
 
     #: Each declared status once, in the order it happened, each with the newest content.
     EVERY_STATUS = "every status"
+    #: Only the newest whole state.
+    NEWEST = "newest"
+    #: One send when the order reaches a sale status, then never again.
+    ONCE = "once"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """The declared status a request is about, and whether it is a sale."""
+
+    status: str
+    is_sale: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +58,17 @@ class SecretField:
 
 @dataclass(frozen=True, kw_only=True)
 class OptionField:
-    """A choice the shop owner makes for this vendor."""
+    """Something the shop owner decides for this vendor.
+
+    The default tells its kind: a flag, a whole number, or text; text with ``choices`` is one of them.
+    """
 
     name: str
     label: Text
-    choices: tuple[tuple[str, Text], ...]
-    default: str
+    default: str | int | bool
+    choices: tuple[tuple[str, Text], ...] = ()
     help_text: Text = ""
+    is_required: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +77,7 @@ class Account:
 
     base_url: str
     secrets: Mapping[str, str] = field(repr=False)
-    options: Mapping[str, str]
+    options: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,12 +125,14 @@ class Vendor(ABC):
     options: ClassVar[tuple[OptionField, ...]] = ()
     #: Reason code -> what to do at this very vendor, where that says more than the general advice.
     advice: ClassVar[Mapping[str, Text]] = {}
+    #: Requests a second that one credential may make, all workers together; None where the vendor sets no limit.
+    rate: ClassVar[float | None] = None
     #: Whether sending the same record twice leaves the vendor as sending it once: allows repeats when in doubt.
     upserts: ClassVar[bool]
 
     @abstractmethod
-    def build(self, snapshot: OrderSnapshot, *, status: str, account: Account) -> Request | Outcome:
-        """The request that tells the vendor about ``snapshot`` under the declared ``status``.
+    def build(self, snapshot: OrderSnapshot, *, told: Told, account: Account, now: datetime) -> Request | Outcome:
+        """The request that tells the vendor about ``snapshot`` under the declared status ``told``, at ``now``.
 
         An outcome instead of a request says why there is nothing to send. Never raises for odd data.
         """

@@ -27,6 +27,7 @@ from optico_sync.vendors.base import (
     Response,
     SecretField,
     Timeout,
+    Told,
     Vendor,
     fingerprint,
     read_http,
@@ -89,7 +90,7 @@ class Optico(Vendor):
         ),
     }
 
-    def build(self, snapshot: OrderSnapshot, *, status: str, account: Account) -> Request | Outcome:
+    def build(self, snapshot: OrderSnapshot, *, told: Told, account: Account, now: datetime) -> Request | Outcome:
         """The form post of the Sales page's "Parameters" table. Optional fields that are not known are left out."""
         reference = clean_text(snapshot.reference)
         if not reference:
@@ -103,7 +104,7 @@ class Optico(Vendor):
         products = build_products(snapshot.lines, currency)
         fields = {
             "id": reference,
-            "status": status,
+            "status": told.status,
             "cart_id": clean_text(snapshot.attribution.cart_key),
             # The table says "integer", every example is 24 hex characters: sent as it is, never converted.
             "visit_id": snapshot.attribution.visit_id,

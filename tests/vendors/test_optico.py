@@ -22,11 +22,12 @@ from optico_sync.models import Attempt, DeclaredStatus, StatusMapping, SyncState
 from optico_sync.outcome import Kind, Outcome, Scope
 from optico_sync.snapshot import Line, OrderSnapshot
 from optico_sync.vendors import get_vendor
-from optico_sync.vendors.base import Account, Request, Response
+from optico_sync.vendors.base import Account, Request, Response, Told
 from tests.helpers import KEY, Clock, Vendor, deliver, error, form_of, make_credential, move, place, reply, state_of
 
 OPTICO = get_vendor("optico")
 ACCOUNT = Account(base_url="https://www.optico.fr", secrets={"key": KEY}, options={"dialect": "sales"})
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 VISIT = "3617898c651df0f8617f70a0"
 
 
@@ -47,7 +48,7 @@ def order(*lines: Line, currency: str = "EUR", **seen: str) -> OrderSnapshot:
 
 
 def build(snapshot: OrderSnapshot, status: str = "confirmed") -> Request:
-    request = OPTICO.build(snapshot, status=status, account=ACCOUNT)
+    request = OPTICO.build(snapshot, told=Told(status=status, is_sale=True), account=ACCOUNT, now=NOW)
     assert isinstance(request, Request), request
     return request
 
@@ -423,14 +424,14 @@ def test_no_reference_bad_currency_and_bad_call_id_are_refused_with_a_reason() -
         (order(currency="€"), "bad_currency"),
         (order(call_id="CALL-7"), "bad_call_id"),
     ):
-        outcome = OPTICO.build(snapshot, status="x", account=ACCOUNT)
+        outcome = OPTICO.build(snapshot, told=Told(status="x", is_sale=True), account=ACCOUNT, now=NOW)
         assert isinstance(outcome, Outcome)
         assert (outcome.kind, outcome.reason) == (Kind.REFUSED, reason)
 
 
 def test_fingerprint_ignores_the_key_and_sees_everything_else() -> None:
     other_key = Account(base_url=ACCOUNT.base_url, secrets={"key": "another"}, options={})
-    same = OPTICO.build(order(line()), status="confirmed", account=other_key)
+    same = OPTICO.build(order(line()), told=Told(status="confirmed", is_sale=True), account=other_key, now=NOW)
     assert isinstance(same, Request)
     assert same.fingerprint == build(order(line())).fingerprint
     assert build(order(line(name="Other"))).fingerprint != same.fingerprint
