@@ -45,7 +45,7 @@ from optico_sync.outcome import Kind, Outcome, Scope, credential_refused, delive
 from optico_sync.shops import get_shop
 from optico_sync.snapshot import OrderSnapshot
 from optico_sync.transport import Limits, Transport
-from optico_sync.vendors.base import Account, Request, Response, Told, Vendor, excerpt
+from optico_sync.vendors.base import Account, Manner, Request, Response, Told, Vendor, excerpt
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +91,7 @@ class _Claim:
     lease: str
     ends: _Deadline
     now: datetime
+    pace: _Pace
 
 
 class _Deadline:
@@ -102,6 +103,46 @@ class _Deadline:
 
     def left(self) -> float:
         return min(self._monotonic - time.monotonic(), self._wall - time.time())
+
+
+class _Pace:
+    """The times at which a claim's requests may start, reserved in the credential's row.
+
+    So the vendor's limit holds for all workers together, and a backfill cannot use up what live orders need.
+    """
+
+    #: Seconds of slots that one claim may reserve: enough to be worth it, short enough not to keep others waiting.
+    SPAN = 5.0
+    #: A little wider than the limit asks for: requests that start evenly do not arrive quite so.
+    SLACK = 1.05
+
+    def __init__(self, rate: float | None, next_slot_at: datetime | None, now: datetime) -> None:
+        self.rate = rate / self.SLACK if rate else None
+        self._began = time.monotonic()
+        self._first = max((next_slot_at - now).total_seconds(), 0.0) if next_slot_at else 0.0
+        self._now = now
+        self._taken = 0
+        self._lock = threading.Lock()
+
+    @property
+    def limit(self) -> int:
+        if not self.rate:
+            return 1000
+        return 0 if self._first > self.SPAN else max(int(self.SPAN * self.rate), 1)
+
+    def reserve(self, count: int) -> datetime:
+        """The first slot after ``count`` requests."""
+        assert self.rate  # noqa: S101 - for the type checker
+        return self._now + timedelta(seconds=self._first + count / self.rate)
+
+    def wait(self) -> float:
+        """Seconds until the next request of this claim may start."""
+        if not self.rate:
+            return 0.0
+        with self._lock:
+            slot = self._first + self._taken / self.rate
+            self._taken += 1
+        return max(slot - (time.monotonic() - self._began), 0.0)
 
 
 @dataclass
@@ -199,6 +240,8 @@ class Lane:
             lease = timedelta(seconds=conf.options().LEASE)
             ends = _Deadline(lease.total_seconds())
             limit = conf.options().BATCH_SIZE
+            pace = _Pace(vendor.rate, credential.next_slot_at, now)
+            limit = min(limit, pace.limit)
             if credential.opened_at:
                 # Half open: one order goes ahead, and nobody else probes until it has settled.
                 limit = 1
@@ -210,11 +253,14 @@ class Lane:
             token = uuid.uuid4().hex
             claimed = SyncState.objects.using(self._using).filter(pk__in=[state.pk for state in states])
             claimed.update(lease=token, due_at=now + lease)
+            if pace.rate:
+                credential.next_slot_at = pace.reserve(len(states))
+                credential.save(update_fields=["next_slot_at"])
             expired = [state for state in states if state.lease]
             if expired and vendor.upserts:
                 # Whoever held it is gone and may have sent it: repeat the newest state later.
                 claimed.filter(pk__in=[state.pk for state in expired]).update(repeats=len(REPEAT_DELAYS))
-        return _Claim(credential, vendor, account, states, token, ends, now)
+        return _Claim(credential, vendor, account, states, token, ends, now, pace)
 
     # plan
 
@@ -234,16 +280,22 @@ class Lane:
             plan = _Plan(state)
             plans.append(plan)
             subject = subjects[state.subject_id]
-            steps = state.steps()
+            steps = state.steps(claim.vendor.manner)
             if not steps:
                 step = Step(shop_status=subject.status, index=None)
-                plan.verdicts = [Verdict(step=step, outcome=not_sent("never_offered"), is_final=True)]
+                outcome = delivered("unchanged") if state.delivered_at else not_sent("never_offered")
+                plan.verdicts = [Verdict(step=step, outcome=outcome, is_final=True)]
                 continue
             whole = _decide_whole(snapshots.get(subject.key), subject, claim.credential)
             if isinstance(whole, Outcome):
                 plan.verdicts = [Verdict(step=step, outcome=whole, is_final=True) for step in steps]
                 continue
             for step in steps:
+                if claim.vendor.manner is not Manner.EVERY_STATUS:
+                    step = dataclasses.replace(step, shop_status=whole.status)
+                    if wait := _hold_left(claim, subject):
+                        plan.verdicts.append(Verdict(step=step, outcome=wait))
+                        break
                 verdict, request = _decide(step, state, whole, mappings.get(step.shop_status), claim)
                 if request is None:
                     plan.verdicts.append(verdict)
@@ -275,6 +327,9 @@ class Lane:
         """One exchange. Not begun when the worker stops, the vendor is in trouble, or the lease could run out."""
         verdict, request = plan.verdict, plan.request
         assert verdict is not None and request is not None  # noqa: S101 - for the type checker
+        if self._stop.wait(claim.pace.wait()):
+            plan.verdict = dataclasses.replace(verdict, outcome=_NOT_TRIED)
+            return
         too_late = claim.ends.left() < claim.vendor.timeout.total + _MARGIN
         if self._stop.is_set() or health.stopped_by or too_late:
             plan.verdict = dataclasses.replace(verdict, outcome=_NOT_TRIED)
@@ -333,7 +388,13 @@ class Lane:
                 plan = by_row[row.pk]
                 if row.lease == claim.lease:
                     verdicts = [*plan.verdicts, plan.verdict] if plan.verdict else plan.verdicts
-                    row.settle(verdicts, generation=plan.state.generation, now=now, vendor_is_down=is_down)
+                    row.settle(
+                        verdicts,
+                        generation=plan.state.generation,
+                        now=now,
+                        vendor_is_down=is_down,
+                        manner=claim.vendor.manner,
+                    )
                 elif plan.attempt and claim.vendor.upserts:
                     row.doubt(now, repeats=len(REPEAT_DELAYS))
             upsert(rows, _SETTLED_FIELDS, using=using)
@@ -442,6 +503,15 @@ def _decide_whole(
     if (snapshot.placed_at or subject.created_at) < credential.start_at:
         return not_sent("before_start")
     return dataclasses.replace(snapshot, attribution=subject.attribution.or_else(snapshot.attribution))
+
+
+def _hold_left(claim: _Claim, subject: Subject) -> Outcome | None:
+    """An outcome that waits, while the vendor's own hold since the order got its status is not over."""
+    hold = claim.vendor.hold(claim.account.options)
+    left = hold - (claim.now - (subject.status_at or subject.created_at)).total_seconds()
+    if hold <= 0 or left <= 0:
+        return None
+    return Outcome(kind=Kind.HELD, reason="hold_period", retry_after=left)
 
 
 def _decide(

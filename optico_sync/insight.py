@@ -169,7 +169,7 @@ class Standing:
     @property
     def has_newer_content(self) -> bool:
         """Its content changed, or is to be repeated, under the status that the vendor has."""
-        return bool(self.sync.steps())
+        return bool(self.sync.steps(self.sync.credential.manner))
 
     @property
     def is_for_settings(self) -> bool:

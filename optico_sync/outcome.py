@@ -62,6 +62,21 @@ REASONS: dict[str, Reason] = {
     # delivered
     "accepted": Reason(_("The vendor has it."), ""),
     "unchanged": Reason(_("Nothing changed since the vendor last accepted it."), ""),
+    "accepted_with_warning": Reason(
+        _("The vendor has it, with a warning."),
+        _("Read the vendor's message below. Nothing is sent again."),
+    ),
+    "unverified": Reason(
+        _("The vendor's server took it without saying that it is recorded."),
+        _("Nothing to do; if it is missing at the vendor, ask the vendor's support."),
+    ),
+    "duplicate": Reason(
+        _("The vendor already has an order with this number."),
+        _(
+            "Nothing to do after a lost answer. On a first attempt another shop may use the same numbers at this "
+            "vendor: give this credential a prefix of its own."
+        ),
+    ),
     # retry
     "timeout": Reason(_("The vendor did not answer in time."), _WAIT),
     "dropped": Reason(_("The connection broke before an answer came."), _WAIT),
@@ -118,6 +133,26 @@ REASONS: dict[str, Reason] = {
         _("The vendor refused this order and gave no reason."),
         _("Send it again; if it is refused again, ask the vendor's support."),
     ),
+    "no_items": Reason(
+        _("No line of the order can be sent, and the vendor requires one."),
+        _("Check the quantities and the product codes of the order's lines, then send it again."),
+    ),
+    "negative_total": Reason(
+        _("The order's total is below zero."),
+        _("Correct the order's discount or prices, then send it again."),
+    ),
+    "no_date": Reason(
+        _("The order has no date, and the vendor requires one."),
+        _("Give the order its date in the shop, or name its field in ORDER.placed_at in the settings."),
+    ),
+    "missing_name": Reason(
+        _("The customer's first or last name is missing, and the vendor requires both."),
+        _("Fill in the name on the order's billing address and save it, then send it again."),
+    ),
+    "missing_email": Reason(
+        _("The customer's e-mail address is missing or malformed, and the vendor requires one."),
+        _("Correct the e-mail address on the order, then send it again."),
+    ),
     # refused, the whole credential
     "key_refused": Reason(
         _("The vendor refused the key."),
@@ -159,6 +194,10 @@ REASONS: dict[str, Reason] = {
         _("Its status is mapped to “do not send”."),
         _("Nothing to do. To send it, change the status mapping, then send the order again."),
     ),
+    "not_a_sale": Reason(
+        _("It has not reached a status that is a sale."),
+        _("Nothing to do: it is sent by itself when it does."),
+    ),
     "order_deleted": Reason(_("The order was deleted in the shop."), _("Nothing to do.")),
     "before_start": Reason(
         _("The order is older than the credential's start date."),
@@ -168,7 +207,28 @@ REASONS: dict[str, Reason] = {
         _("It has not changed since this credential exists."),
         _("Nothing to do. To send it, choose “send again”."),
     ),
+    "not_offline": Reason(
+        _("It was placed on the website, whose own tracking reports it; only offline orders are sent."),
+        _("Nothing to do. To send web orders too, change the credential's options, then send the order again."),
+    ),
+    "not_a_sale": Reason(
+        _("Its status is no sale, and the vendor is told about sales only."),
+        _("Nothing to do: it is sent when it reaches a status marked as a sale."),
+    ),
+    "too_old": Reason(
+        _("The order is older than the credential's options allow."),
+        _("Nothing to do. To send it, raise the highest age in the options, then send the order again."),
+    ),
+    "no_key_for_language": Reason(
+        _("The credential's key is not for the order's language."),
+        _("Nothing to do if another credential has that language; else add one, or add the language to the options."),
+    ),
+    "skipped_domain": Reason(
+        _("The customer's e-mail domain is on the list of those that are not written to."),
+        _("Nothing to do. To send it, take the domain off the list in the options, then send the order again."),
+    ),
     # waiting
+    "hold_period": Reason(_("It rests for the time set in the credential."), _("Nothing to do: it is sent by itself.")),
     "": Reason("", ""),
 }
 

@@ -29,7 +29,9 @@ BATCH = 1000
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
-_SUBJECT_FIELDS = ["reference", "status", "visit_id", "call_id", "agent", "cart_key", "changed_at", "deleted_at"]
+_SUBJECT_FIELDS = [
+    "reference", "status", "status_at", "visit_id", "call_id", "agent", "cart_key", "changed_at", "deleted_at",
+]  # fmt: skip
 _STATE_FIELDS = [
     "state", "reason", "detail", "queue", "last_queued", "tried", "refused_status", "generation", "due_at",
 ]  # fmt: skip
@@ -143,7 +145,8 @@ def _fold(changes: dict[tuple[str, str], _Change], now: datetime, using: str) ->
             subject = Subject(kind=kind, key=key, created_at=change.first_at)
             new.append(subject)
         subject.reference = change.reference or subject.reference
-        subject.status = change.statuses[-1] if change.statuses else subject.status
+        if change.statuses and change.statuses[-1] != subject.status:
+            subject.status, subject.status_at = change.statuses[-1], change.last_at
         subject.attribute(change.seen)
         subject.changed_at = change.last_at
         if change.is_deleted is not None:
@@ -181,6 +184,6 @@ def _queue(
             else:
                 old.append(state)
                 told = change.statuses
-            state.change(statuses=told, due_at=due_at)
+            state.change(statuses=told, due_at=due_at, manner=credential.manner)
     upsert(old, _STATE_FIELDS, using=using)
     SyncState.objects.using(using).bulk_create(new)

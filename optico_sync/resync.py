@@ -134,7 +134,7 @@ def resend(subject_ids: Collection[int], *, credential_id: int | None = None) ->
                         state = SyncState(subject=subject, credential=credential)
                         new.append(state)
                     known = state.last_queued or subject.status
-                    state.resend(status=status or known, due_at=now)
+                    state.resend(status=status or known, due_at=now, manner=credential.manner)
             for credential in credentials:
                 credential.map_statuses({state.last_queued for state in (*states.values(), *new)})
             upsert(states.values(), _RESENT_FIELDS, using=using)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django import forms
+from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -131,10 +132,10 @@ class CredentialForm(forms.ModelForm):
         given = {secret.name: self.cleaned_data.get(secret_name(secret)) for secret in secrets}
         return {name: value for name, value in given.items() if value}
 
-    def _chosen(self) -> dict[str, str]:
+    def _chosen(self) -> dict[str, str | int | bool]:
         options = self.spec.options if self.spec else ()
         given = {option.name: self.cleaned_data.get(option_name(option)) for option in options}
-        return {name: value for name, value in given.items() if value}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 def form_for(spec: Vendor | None) -> type[CredentialForm]:
@@ -146,7 +147,17 @@ def form_for(spec: Vendor | None) -> type[CredentialForm]:
         widget = forms.PasswordInput(render_value=False, attrs={"class": "vTextField", "autocomplete": "new-password"})
         fields[secret_name(secret)] = forms.CharField(label=str(secret.label), max_length=1000, widget=widget)
     for option in spec.options:
-        fields[option_name(option)] = forms.ChoiceField(
-            label=str(option.label), choices=option.choices, help_text=str(option.help_text)
-        )
+        fields[option_name(option)] = _option_field(option)
     return type("CredentialForm", (CredentialForm,), fields)
+
+
+def _option_field(option: OptionField) -> forms.Field:
+    """The field that fits the kind of option, which its default tells."""
+    words = {"label": str(option.label), "help_text": str(option.help_text)}
+    if isinstance(option.default, bool):
+        return forms.BooleanField(required=False, **words)
+    if isinstance(option.default, int):
+        return forms.IntegerField(min_value=0, **words)
+    if option.choices:
+        return forms.ChoiceField(choices=option.choices, **words)
+    return forms.CharField(required=option.is_required, max_length=1000, widget=AdminTextInputWidget, **words)

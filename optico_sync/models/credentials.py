@@ -18,7 +18,7 @@ from optico_sync.models.clock import database_now
 from optico_sync.models.fields import EncryptedTextField, ExactCharField
 from optico_sync.outcome import REASONS, Reason
 from optico_sync.vendors import get_vendor
-from optico_sync.vendors.base import Account, Vendor
+from optico_sync.vendors.base import Account, Manner, Vendor
 
 #: So many vendor-wide failures in a row open the breaker.
 BREAKER_THRESHOLD = 5
@@ -60,6 +60,7 @@ class VendorCredential(models.Model):
     failures = models.PositiveIntegerField(default=0, editable=False)
     opened_at = models.DateTimeField(_("vendor not answering since"), null=True, editable=False)
     open_until = models.DateTimeField(_("next probe"), null=True, editable=False)
+    next_slot_at = models.DateTimeField(null=True, editable=False)
     last_delivery_at = models.DateTimeField(_("last delivery"), null=True, editable=False)
 
     class Meta:
@@ -74,6 +75,14 @@ class VendorCredential(models.Model):
     def spec(self) -> Vendor:
         """The vendor's own knowledge. Raises ``ConfigurationError`` for a vendor that is no longer there."""
         return get_vendor(self.vendor)
+
+    @property
+    def manner(self) -> Manner:
+        """What its vendor is told about an order; the queue is kept for a vendor that is no longer there."""
+        try:
+            return self.spec.manner
+        except ConfigurationError:
+            return Manner.EVERY_STATUS
 
     @property
     def secrets(self) -> dict[str, str]:

@@ -16,6 +16,7 @@ from optico_sync.attribution import Attribution
 from optico_sync.models.credentials import VendorCredential
 from optico_sync.models.fields import ExactCharField
 from optico_sync.outcome import REASONS, Kind, Outcome, Reason, Scope
+from optico_sync.vendors.base import Manner
 
 #: Retry after 1, 2 and 4 s (the Sales document's figures), then a slow tail.
 RETRY_DELAYS = tuple(timedelta(seconds=s) for s in (1, 2, 4, 60, 300, 1800, 7200, 21600, 43200))
@@ -44,6 +45,8 @@ class Subject(models.Model):
     cart_key = models.CharField(_("cart"), max_length=255, blank=True)
     created_at = models.DateTimeField(_("first seen"))
     changed_at = models.DateTimeField(_("last change"))
+    #: Since when it has its status.
+    status_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(_("deleted in the shop"), null=True, blank=True)
 
     class Meta:
@@ -294,9 +297,9 @@ class SyncState(models.Model):
 
     # What the relay and the operator do to it
 
-    def change(self, *, statuses: Sequence[str], due_at: datetime) -> None:
+    def change(self, *, statuses: Sequence[str], due_at: datetime, manner: Manner = Manner.EVERY_STATUS) -> None:
         """The order was saved: queue its new ``statuses``, send its newest content; not saved yet."""
-        for status in statuses:
+        for status in statuses if manner is Manner.EVERY_STATUS else ():
             if status and status != self.last_queued:
                 self.queue = [*self.queue, status]
                 self.last_queued = status
@@ -305,16 +308,21 @@ class SyncState(models.Model):
             self.queue = self.queue[-MAX_QUEUE:]
         self.generation += 1
         self.tried, self.refused_status = 0, ""
-        if not self.steps(repeat=False):
+        if not self.steps(manner, repeat=False):
             if self.state == self.State.WAITING and not self.lease:
                 self.state, self.reason = self.State.NOT_SENT, "never_offered"
         elif not self.is_held:
             self.schedule(due_at)
 
-    def resend(self, *, status: str, due_at: datetime) -> None:
-        """Send again although nothing changed, under the order's ``status`` of now; not saved yet."""
+    def resend(self, *, status: str, due_at: datetime, manner: Manner = Manner.EVERY_STATUS) -> None:
+        """Send again although nothing changed, under the order's ``status`` of now; not saved yet.
+
+        What a vendor is told once is never told again.
+        """
+        if manner is Manner.ONCE and self.delivered_at:
+            return
         is_news = status != self.last_queued or not (self.queue or self.sent_status)
-        if status and is_news:
+        if status and is_news and manner is Manner.EVERY_STATUS:
             self.queue, self.last_queued = [*self.queue, status], status
         self.is_forced = True
         self.is_held = False
@@ -341,13 +349,17 @@ class SyncState(models.Model):
 
     # What delivery does to it
 
-    def steps(self, *, repeat: bool = True) -> list[Step]:
+    def steps(self, manner: Manner = Manner.EVERY_STATUS, *, repeat: bool = True) -> list[Step]:
         """What is left to tell the vendor, in order; one send uses the first that can be sent.
 
-        Newer content goes out last, under the last accepted status. ``repeat`` counts a pending repeat as work.
+        Newer content goes out last, under the last accepted status; to a vendor that is told only the newest state,
+        or is told once, under the status of the moment. ``repeat`` counts a pending repeat as work.
         """
-        left = [Step(shop_status=self.queue[index], index=index) for index in range(self.tried, len(self.queue))]
         is_ahead = self.generation > self.answered_generation or self.is_forced or (repeat and self.repeats > 0)
+        if manner is not Manner.EVERY_STATUS:
+            is_over = manner is Manner.ONCE and self.delivered_at
+            return [Step(shop_status="", index=None)] if is_ahead and not is_over else []
+        left = [Step(shop_status=self.queue[index], index=index) for index in range(self.tried, len(self.queue))]
         if self.sent_status and is_ahead:
             left.append(Step(shop_status=self.sent_status, index=None))
         return left
@@ -357,7 +369,15 @@ class SyncState(models.Model):
         """Whether content goes out again although the vendor has accepted the very same."""
         return self.is_forced or self.repeats > 0
 
-    def settle(self, verdicts: Sequence[Verdict], *, generation: int, now: datetime, vendor_is_down: bool) -> None:
+    def settle(
+        self,
+        verdicts: Sequence[Verdict],
+        *,
+        generation: int,
+        now: datetime,
+        vendor_is_down: bool,
+        manner: Manner = Manner.EVERY_STATUS,
+    ) -> None:
         """Record what came of the steps tried at ``generation``, and give the lease back; not saved yet."""
         self.lease = ""
         is_newest = self.generation == generation
@@ -367,13 +387,15 @@ class SyncState(models.Model):
         if last.kind is Kind.RETRY:
             self._retry(last, now, vendor_is_down=vendor_is_down)
         elif last.kind is Kind.HELD or last.scope is Scope.CREDENTIAL:
-            self.due_at = now
+            self.due_at = now + timedelta(seconds=last.retry_after or 0)
+            if last.reason:
+                self.state, self.reason = self.State.WAITING, last.reason
         else:
             for verdict in verdicts:
                 self._record(verdict, generation, now)
             if not is_newest:
                 self.tried, self.refused_status = 0, ""
-            self._conclude(now)
+            self._conclude(now, manner, is_refused=bool(self.refused_status) or last.kind is Kind.REFUSED)
         if self.is_held:
             self.hold()
 
@@ -420,12 +442,11 @@ class SyncState(models.Model):
             self.reason, self.detail = "", ""
         self.attempts = 0
 
-    def _conclude(self, now: datetime) -> None:
+    def _conclude(self, now: datetime, manner: Manner, *, is_refused: bool) -> None:
         """The state that follows from what is left."""
-        if self.steps(repeat=False):
+        if self.steps(manner, repeat=False):
             self.state, self.due_at = self.State.WAITING, now
             return
-        is_refused = bool(self.refused_status)
         if not is_refused:
             # Whatever was passed over on purpose is dealt with.
             self.queue, self.tried = [], 0
@@ -435,7 +456,7 @@ class SyncState(models.Model):
             self.state = self.State.IN_SYNC
         else:
             self.state = self.State.NOT_SENT
-        self.due_at = now + REPEAT_DELAYS[-self.repeats] if self.repeats and self.sent_status else None
+        self.due_at = now + REPEAT_DELAYS[-self.repeats] if self.repeats and self.delivered_at else None
 
     def _retry(self, outcome: Outcome, now: datetime, *, vendor_is_down: bool) -> None:
         """Later. While the vendor is down its breaker decides when, and the order gets back the attempts it spent."""

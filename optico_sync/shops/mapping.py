@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import fields
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from enum import Enum
@@ -25,7 +26,7 @@ from optico_sync import conf
 from optico_sync.attribution import Attribution, clean_call_id, clean_visit_id
 from optico_sync.exceptions import ConfigurationError, UnreadableOrder
 from optico_sync.shops.base import Facts, Relation, ShopAdapter
-from optico_sync.snapshot import Line, OrderSnapshot
+from optico_sync.snapshot import Address, Customer, Line, OrderSnapshot
 
 NAME = f"{conf.SETTING}['ORDER']"
 
@@ -37,6 +38,21 @@ ORDER_KEYS = {
     "currency": True,
     "lines": True,
     "placed_at": False,
+    "total": False,
+    "shipping": False,
+    "discount": False,
+    "tax": False,
+    "is_offline": False,
+    "channel": False,
+    "store": False,
+    "language": False,
+    "payment_method": False,
+    "shipping_method": False,
+    "coupon_code": False,
+    "properties": False,
+    "customer": False,
+    "billing": False,
+    "delivery": False,
     "cart_key": False,
     "visit_id": False,
     "call_id": False,
@@ -50,8 +66,18 @@ LINE_KEYS = {
     "quantity": True,
     "total": False,
     "unit_price": False,
+    "sku": False,
+    "product_key": False,
+    "variant_id": False,
+    "tax": False,
+    "discount": False,
+    "quantity_refunded": False,
+    "refunded": False,
+    "url": False,
     "details": False,
 }
+#: Keys of ``ORDER`` that are dicts of sources themselves -> what they may name.
+PARTS: dict[str, type[Customer] | type[Address]] = {"customer": Customer, "billing": Address, "delivery": Address}
 
 #: A path, a callable or ``{"value": constant}``.
 Source = str | Callable[[Any], Any] | Mapping[str, Any]
@@ -75,8 +101,11 @@ class MappedShop(ShopAdapter):
         if ("total" in self._lines) == ("unit_price" in self._lines):
             raise ConfigurationError(f"{NAME}['lines'] needs either 'total' (what the line costs) or 'unit_price'.")
         self._line_model = _many_model(self.order_model, lines["relation"], f"{NAME}['lines']['relation']")
-        for key in ORDER_KEYS.keys() - {"model", "lines", "related"}:
+        for key in ORDER_KEYS.keys() - {"model", "lines", "related"} - PARTS.keys():
             _check_path(self.order_model, order.get(key), f"{NAME}[{key!r}]")
+        self._parts: dict[str, dict[str, Any]] = {
+            key: self._read_part(key, part, self._order.pop(key)) for key, part in PARTS.items() if key in self._order
+        }
         if not _is_plain(self.order_model, order["status"]):
             raise ConfigurationError(
                 f"{NAME}['status'] is {order['status']!r}: it must be a field of {self.order_model._meta.label} "
@@ -109,8 +138,11 @@ class MappedShop(ShopAdapter):
         wanted = self._primary_keys(keys)
         orders = self.order_model._base_manager.using(using).filter(pk__in=set(wanted.values()))
         orders = orders.prefetch_related(Prefetch(relation, queryset=lines.order_by("pk")))
-        if joins := _joins(self.order_model, self._order, ORDER_KEYS):
-            orders = orders.select_related(*joins)
+        order_joins = set(_joins(self.order_model, self._order, ORDER_KEYS))
+        for part in self._parts.values():
+            order_joins.update(_joins(self.order_model, part, part))
+        if order_joins:
+            orders = orders.select_related(*sorted(order_joins))
         found = {order.pk: self._snapshot(order) for order in orders}
         return {key: found[pk] for key, pk in wanted.items() if pk in found}
 
@@ -188,6 +220,21 @@ class MappedShop(ShopAdapter):
                 status=_text(self._get(order, "status")),
                 currency=_text(self._get(order, "currency")),
                 placed_at=_moment(self._get(order, "placed_at"), "placed_at"),
+                total=self._amount(order, "total"),
+                shipping=self._amount(order, "shipping"),
+                discount=abs(self._amount(order, "discount") or Decimal(0)),
+                tax=self._amount(order, "tax"),
+                is_offline=bool(self._get(order, "is_offline")),
+                channel=_text(self._get(order, "channel")),
+                store=_text(self._get(order, "store")),
+                language=_text(self._get(order, "language")),
+                payment_method=_text(self._get(order, "payment_method")),
+                shipping_method=_text(self._get(order, "shipping_method")),
+                coupon_code=_text(self._get(order, "coupon_code")),
+                customer=Customer(**self._part(order, "customer")),
+                billing=Address(**self._part(order, "billing")),
+                delivery=Address(**self._part(order, "delivery")),
+                properties=_table(self._get(order, "properties")),
                 lines=tuple(self._line(line) for line in getattr(order, self._lines["relation"]).all()),
                 attribution=Attribution(
                     visit_id=clean_visit_id(_text(self._get(order, "visit_id"))),
@@ -204,6 +251,24 @@ class MappedShop(ShopAdapter):
         except Exception as error:
             return UnreadableOrder(f"the order could not be read ({type(error).__name__})")
 
+    def _read_part(self, key: str, part: type[Customer] | type[Address], given: object) -> dict[str, Any]:
+        """The sources of a dict inside ``ORDER``, checked."""
+        name = f"{NAME}[{key!r}]"
+        if not isinstance(given, Mapping):
+            raise ConfigurationError(f"{name} must be a dict with {', '.join(field.name for field in fields(part))}.")
+        _check_keys(given, dict.fromkeys((field.name for field in fields(part)), False), name)
+        for inner, source in given.items():
+            _check_path(self.order_model, source, f"{name}[{inner!r}]")
+        return {inner: source for inner, source in given.items() if source is not None}
+
+    def _part(self, order: models.Model, key: str) -> dict[str, str]:
+        sources = self._parts.get(key, {})
+        return {inner: _text(_read(order, source, f"{NAME}[{key!r}][{inner!r}]")) for inner, source in sources.items()}
+
+    def _amount(self, order: models.Model, key: str) -> Decimal | None:
+        value = self._get(order, key)
+        return None if value is None else _number(value, f"{NAME}[{key!r}]")
+
     def _get(self, order: models.Model, key: str) -> object:
         return _read(order, self._order.get(key), f"{NAME}[{key!r}]")
 
@@ -211,19 +276,28 @@ class MappedShop(ShopAdapter):
         def get(key: str) -> object:
             return _read(line, self._lines.get(key), f"{NAME}['lines'][{key!r}]")
 
-        quantity = _number(get("quantity"), "quantity")
-        total = (
-            _number(get("total"), "total")
-            if "total" in self._lines
-            else quantity * _number(get("unit_price"), "unit_price")
-        )
-        details = get("details")
+        def number(key: str) -> Decimal:
+            return _number(get(key), f"{NAME}['lines'][{key!r}]")
+
+        def positive(key: str) -> Decimal:
+            """Zero when not known; shops store a discount or refund with either sign."""
+            return abs(number(key)) if get(key) is not None else Decimal(0)
+
+        quantity = number("quantity")
         return Line(
             product_id=_text(get("product_id")),
             name=_text(get("name")),
             quantity=quantity,
-            total=total,
-            details=details if isinstance(details, Mapping) else {},
+            total=number("total") if "total" in self._lines else quantity * number("unit_price"),
+            sku=_text(get("sku")),
+            product_key=_text(get("product_key")),
+            variant_id=_text(get("variant_id")),
+            tax=number("tax") if get("tax") is not None else None,
+            discount=positive("discount"),
+            quantity_refunded=positive("quantity_refunded"),
+            refunded=positive("refunded"),
+            url=_text(get("url")),
+            details=_table(get("details")),
         )
 
     def _relation(self, path: str) -> Relation:
@@ -413,14 +487,18 @@ def _text(value: object) -> str:
     return str(value).replace("\x00", "")
 
 
-def _number(value: object, key: str) -> Decimal:
+def _table(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _number(value: object, name: str) -> Decimal:
     """Text, integers, decimals and floats as they print. Raises ``UnreadableOrder`` for anything else."""
     try:
         number = value if isinstance(value, Decimal) else Decimal(str(value).strip())
     except InvalidOperation:
-        raise UnreadableOrder(f"{NAME}['lines'][{key!r}] is not a number") from None
+        raise UnreadableOrder(f"{name} is not a number") from None
     if not number.is_finite():
-        raise UnreadableOrder(f"{NAME}['lines'][{key!r}] is not a finite number")
+        raise UnreadableOrder(f"{name} is not a finite number")
     return number
 
 

@@ -130,6 +130,10 @@ class Vendor(ABC):
     #: Whether sending the same record twice leaves the vendor as sending it once: allows repeats when in doubt.
     upserts: ClassVar[bool]
 
+    def hold(self, options: Mapping[str, Any]) -> float:
+        """Seconds that an order rests in its status before this vendor is told; the status is checked again then."""
+        return 0.0
+
     @abstractmethod
     def build(self, snapshot: OrderSnapshot, *, told: Told, account: Account, now: datetime) -> Request | Outcome:
         """The request that tells the vendor about ``snapshot`` under the declared status ``told``, at ``now``.

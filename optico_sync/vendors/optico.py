@@ -33,6 +33,7 @@ from optico_sync.vendors.base import (
     read_http,
     read_json_object,
 )
+from optico_sync.vendors.wire import clean_text, to_json
 
 PATH = "/api/customer-order"
 
@@ -217,18 +218,6 @@ def _cap(value: Any, depth: int) -> Any:
     if isinstance(value, str | Promise):
         return clean_text(str(value))[:MAX_TEXT]
     return None
-
-
-def clean_text(text: str) -> str:
-    """``text`` without control characters (line breaks and tabs stay) and lone surrogates, trimmed."""
-    return "".join(
-        char for char in text if (char >= " " or char in "\n\t") and not "\ud800" <= char <= "\udfff"
-    ).strip()
-
-
-def to_json(value: object) -> str:
-    """Pure ASCII, as PHP's ``json_encode`` in the vendor's examples; a ``Decimal`` is written as it stands."""
-    return simplejson.dumps(value, use_decimal=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
 
 
 def _shown(fields: Mapping[str, str], products: list[dict[str, Any]], key: str) -> str:
