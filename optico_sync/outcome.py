@@ -211,10 +211,6 @@ REASONS: dict[str, Reason] = {
         _("It was placed on the website, whose own tracking reports it; only offline orders are sent."),
         _("Nothing to do. To send web orders too, change the credential's options, then send the order again."),
     ),
-    "not_a_sale": Reason(
-        _("Its status is no sale, and the vendor is told about sales only."),
-        _("Nothing to do: it is sent when it reaches a status marked as a sale."),
-    ),
     "too_old": Reason(
         _("The order is older than the credential's options allow."),
         _("Nothing to do. To send it, raise the highest age in the options, then send the order again."),

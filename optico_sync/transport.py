@@ -88,19 +88,25 @@ class Transport:
         self._adapter.close()
 
     def _prepare(self, request: Request) -> requests.PreparedRequest:
-        prepared = self._prepared.get(request.url)
+        parts = urlsplit(request.url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        prepared = self._prepared.get(origin)
         if prepared is None:
-            if urlsplit(request.url).scheme not in ("http", "https"):
+            if parts.scheme not in ("http", "https"):
                 raise ForbiddenAddress("the base URL is not https")
             try:
                 prepared = requests.Request("POST", request.url, headers={"User-Agent": USER_AGENT}).prepare()
             except (requests.RequestException, ValueError) as error:
                 raise ForbiddenAddress(f"the base URL cannot be used ({type(error).__name__})") from None
-            self._prepared[request.url] = prepared
+            self._prepared[origin] = prepared
         prepared = prepared.copy()
+        prepared.method, prepared.url = request.method, request.url
         prepared.headers = CaseInsensitiveDict({**prepared.headers, **request.headers})
-        prepared.headers["Content-Length"] = str(len(request.body))
-        prepared.body = request.body
+        prepared.body = request.body or None
+        if request.body or request.method == "POST":
+            prepared.headers["Content-Length"] = str(len(request.body))
+        else:
+            prepared.headers.pop("Content-Length", None)
         return prepared
 
 

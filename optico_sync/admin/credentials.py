@@ -25,6 +25,7 @@ from optico_sync.admin.credential_form import form_for, option_name, secret_name
 from optico_sync.admin.statuses import DeclaredStatusInline, StatusMappingInline
 from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import DeclaredStatus, SyncState, VendorCredential
+from optico_sync.probe import probe
 from optico_sync.vendors import get_vendor, vendor_paths
 from optico_sync.vendors.base import Vendor
 
@@ -159,9 +160,11 @@ class VendorCredentialAdmin(admin.ModelAdmin):
     # buttons
 
     def get_urls(self) -> list[URLPattern]:
-        resume, declare = (self.admin_site.admin_view(view) for view in (self.resume_view, self.declare_view))
+        views = (self.resume_view, self.declare_view, self.probe_view)
+        resume, declare, probe_ = (self.admin_site.admin_view(view) for view in views)
         return [
             path("<int:pk>/resume/", resume, name="optico_sync_vendorcredential_resume"),
+            path("<int:pk>/probe/", probe_, name="optico_sync_vendorcredential_probe"),
             path("<int:pk>/declare/<int:status>/", declare, name="optico_sync_vendorcredential_declare"),
             *super().get_urls(),
         ]
@@ -185,6 +188,16 @@ class VendorCredentialAdmin(admin.ModelAdmin):
         told %= {"status": declared.name, "count": count}
         self.log_change(request, credential, told)
         messages.success(request, told)
+        return HttpResponseRedirect(self._page_of(pk))
+
+    def probe_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """“Test the connection”: says exactly what was and was not proven."""
+        credential = self._posted_to(request, pk)
+        if isinstance(credential, HttpResponse):
+            return credential
+        finding = probe(credential)
+        level = {True: messages.SUCCESS, False: messages.ERROR, None: messages.WARNING}[finding.is_good]
+        messages.add_message(request, level, f"{credential}: {finding.text}")
         return HttpResponseRedirect(self._page_of(pk))
 
     def _posted_to(self, request: HttpRequest, pk: int) -> VendorCredential | HttpResponse:

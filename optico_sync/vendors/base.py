@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from optico_sync.outcome import Outcome, credential_refused, refused, retry
 from optico_sync.redaction import redact
@@ -93,6 +94,7 @@ class Request:
     headers: Mapping[str, str]
     shown: str = field(repr=False)
     fingerprint: str
+    method: str = "POST"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +104,14 @@ class Response:
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a connection test showed. ``is_good`` is None where it could neither prove nor disprove the account."""
+
+    is_good: bool | None
+    text: Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +139,23 @@ class Vendor(ABC):
     rate: ClassVar[float | None] = None
     #: Whether sending the same record twice leaves the vendor as sending it once: allows repeats when in doubt.
     upserts: ClassVar[bool]
+
+    def probe(self, *, account: Account) -> Request:
+        """A request that tests the connection and by the vendor's document makes no record and mails nobody.
+
+        A vendor whose document offers nothing of the kind is only asked whether anybody is there, without the key.
+        """
+        return Request(url=account.base_url, body=b"", headers={}, shown="", fingerprint="", method="HEAD")
+
+    def read_probe(self, response: Response, *, account: Account) -> Finding:
+        """What the answer to ``probe`` proves, and what it does not, in words a shop owner understands."""
+        return Finding(
+            is_good=None,
+            text=_(
+                "The vendor's server was found and its certificate is right. Whether the key is right is not proven: "
+                "the vendor offers no way to try it without making a record."
+            ),
+        )
 
     def hold(self, options: Mapping[str, Any]) -> float:
         """Seconds that an order rests in its status before this vendor is told; the status is checked again then."""

@@ -21,6 +21,7 @@ from optico_sync.redaction import mask_name, mask_secret, redact
 from optico_sync.snapshot import Line, OrderSnapshot, round_total, unit_price
 from optico_sync.vendors.base import (
     Account,
+    Finding,
     Manner,
     OptionField,
     Request,
@@ -126,6 +127,29 @@ class Optico(Vendor):
             fingerprint=fingerprint(content),
         )
 
+    def probe(self, *, account: Account) -> Request:
+        """An order without its ``id``: "Missing required parameter" is the only thing that can come of it."""
+        body = urlencode({"key": account.secrets["key"]}).encode()
+        url = account.base_url.rstrip("/") + PATH
+        return Request(url=url, body=body, headers=HEADERS, shown="", fingerprint="")
+
+    def read_probe(self, response: Response, *, account: Account) -> Finding:
+        message = _message(read_json_object(response) or {}).lower()
+        if message == "invalid api key":
+            return Finding(is_good=False, text=_("Optico answers and refuses the key."))
+        if message == "missing required parameter":
+            return Finding(
+                is_good=True,
+                text=_(
+                    "Optico answers and does not refuse the key. Nothing was recorded. That the statuses are declared "
+                    "there is not proven: only an order shows that."
+                ),
+            )
+        return Finding(
+            is_good=False,
+            text=_("Something answers at the base URL, but not as Optico documents it. Check the base URL."),
+        )
+
     def read(self, response: Response, *, account: Account) -> Outcome:
         """Every request is documented to return HTTP 200 with an envelope; only its ``status`` tells success."""
         envelope = read_json_object(response) if response.status < 500 else None
@@ -141,16 +165,21 @@ class Optico(Vendor):
         return retry("unreadable_reply")
 
 
-def _read_error(envelope: Mapping[str, Any], account: Account) -> Outcome:
-    """ "Do not retry on a JSON {"status":"error"} body." Sister APIs call the message ``error`` or ``errors``."""
+def _message(envelope: Mapping[str, Any]) -> str:
+    """The error's text. Sister APIs call it ``error`` or ``errors``."""
     errors = envelope.get("errors")
-    message = (
-        envelope.get("message") or envelope.get("error") or (errors[0] if isinstance(errors, list) and errors else "")
-    )
-    if not isinstance(message, str) or not message.strip():
+    first = errors[0] if isinstance(errors, list) and errors else ""
+    message = envelope.get("message") or envelope.get("error") or first
+    return message.strip() if isinstance(message, str) else ""
+
+
+def _read_error(envelope: Mapping[str, Any], account: Account) -> Outcome:
+    """ "Do not retry on a JSON {"status":"error"} body." """
+    message = _message(envelope)
+    if not message:
         return refused("unspecified")
-    known = ERRORS.get(message.strip().lower())
-    detail = redact(message.strip(), account.secrets.values())
+    known = ERRORS.get(message.lower())
+    detail = redact(message, account.secrets.values())
     if known is None:
         return refused("refused", detail=detail)
     return Outcome(kind=known.kind, scope=known.scope, reason=known.reason, detail=detail)

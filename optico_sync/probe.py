@@ -1,0 +1,36 @@
+"""Tests the connection of a credential: sends one request that records nothing."""
+
+from __future__ import annotations
+
+from optico_sync import conf
+from optico_sync.exceptions import ConfigurationError, EncryptionKeyError, TransportError
+from optico_sync.models import VendorCredential
+from optico_sync.transport import Limits, Transport
+from optico_sync.vendors.base import Finding
+
+
+def probe(credential: VendorCredential) -> Finding:
+    """What one harmless request to the vendor shows. Never raises for a bad account, address or answer."""
+    try:
+        vendor, account = credential.spec, credential.account
+    except ConfigurationError as error:
+        return Finding(is_good=False, text=str(error))
+    except EncryptionKeyError:
+        return _bad(credential, "secret_unreadable")
+    if any(not account.secrets.get(secret.name) for secret in vendor.secrets):
+        return _bad(credential, "incomplete_credential")
+    options = conf.options()
+    limits = Limits(allowed_networks=options.ALLOWED_NETWORKS, ca_bundle=options.CA_BUNDLE)
+    transport = Transport(timeout=vendor.timeout, limits=limits, connections=1)
+    try:
+        response = transport.send(vendor.probe(account=account))
+    except TransportError as error:
+        return _bad(credential, error.reason)
+    finally:
+        transport.close()
+    return vendor.read_probe(response, account=account)
+
+
+def _bad(credential: VendorCredential, reason: str) -> Finding:
+    meaning = credential.explain(reason)
+    return Finding(is_good=False, text=f"{meaning.text} {meaning.advice}")
