@@ -16,6 +16,7 @@ from optico_sync.delivery import Lane
 from optico_sync.exceptions import NoAnswer, NotConnected
 from optico_sync.models import Attempt, DeclaredStatus, StatusMapping, SyncState, VendorCredential
 from optico_sync.relay import relay_all
+from optico_sync.resync import hold, release
 from optico_sync.vendors.base import Response
 from tests.helpers import Clock, Vendor, deliver, error, make_credential, move, pieces, place, reply, state_of
 from tests.oddshop.models import Item, Purchase
@@ -644,8 +645,6 @@ def test_hold_during_a_send_is_kept(credential: Any) -> None:
     settle = lane._settle
 
     def hold_first(*args: Any) -> None:
-        from optico_sync.resync import hold
-
         assert hold([state_of(purchase).subject_id]) == 1
         settle(*args)
 
@@ -654,6 +653,18 @@ def test_hold_during_a_send_is_kept(credential: Any) -> None:
     lane.close()
     state = state_of(purchase)
     assert (state.state, state.accepted_status, state.due_at) == (State.HELD, "pending", None)
+
+
+def test_an_order_held_while_its_worker_died_stays_held(credential: Any, vendor: Vendor, clock: Clock) -> None:
+    purchase = place()
+    relay_all()
+    assert Lane(credential.pk, sender=vendor, clock=clock)._claim() is not None
+    hold([state_of(purchase).subject_id])
+    clock.forward(minutes=5)
+    assert deliver(credential, sender=vendor, clock=clock) == 0
+    release([state_of(purchase).subject_id])
+    deliver(credential, sender=vendor, clock=clock)
+    assert state_of(purchase).state == State.IN_SYNC
 
 
 def test_connections_are_kept_alive_and_requests_run_at_once(live: Any, optico: Any) -> None:

@@ -87,7 +87,8 @@ class CredentialForm(forms.ModelForm):
         if stored := self._stored.get(secret.name):
             masked = mask_secret(stored)
             ends = _("Stored, ends in %(end)s.") % {"end": masked} if len(masked) > 1 else _("Stored.")
-            return f"{help_text} {ends} {_('Leave it empty to keep it.')}".strip()
+            keep = _("Leave it empty to keep it.")
+            return f"{help_text} {ends} {keep}".strip()
         return help_text
 
     def clean_base_url(self) -> str:

@@ -197,7 +197,8 @@ class DeclaredStatus(models.Model):
         constraints = [models.UniqueConstraint(fields=["credential", "name"], name="optico_sync_declared_once")]
 
     def __str__(self) -> str:
-        return f"{self.name} ({_('sale')})" if self.is_sale else self.name
+        sale = _("sale")
+        return f"{self.name} ({sale})" if self.is_sale else self.name
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         super().save(*args, **kwargs)

@@ -9,6 +9,7 @@ from typing import Any
 from cryptography.fernet import Fernet, InvalidToken
 from django.core.exceptions import FieldError
 from django.db import models
+from django.utils.translation import gettext as _
 
 from optico_sync import conf
 from optico_sync.exceptions import EncryptionKeyError
@@ -27,7 +28,8 @@ def seal(text: str) -> str:
     keys = conf.options().ENCRYPTION_KEYS
     if not keys:
         raise EncryptionKeyError(
-            f"{conf.SETTING}['ENCRYPTION_KEYS'] is empty, so no secret can be stored. Put a Fernet key there."
+            _("%(setting)s is empty, so no secret can be stored. Put a Fernet key there.")
+            % {"setting": f"{conf.SETTING}['ENCRYPTION_KEYS']"}
         )
     return f"f1${key_id(keys[0])}${cipher(keys[0]).encrypt(text.encode()).decode()}"
 
@@ -36,15 +38,17 @@ def unseal(stored: str) -> str:
     """What ``seal`` was given. Raises ``EncryptionKeyError`` that names the key id: never returns ciphertext."""
     match = _SEALED.fullmatch(stored)
     if match is None:
-        raise EncryptionKeyError("A stored secret is damaged: it is not in the format f1$<key id>$<token>.")
+        raise EncryptionKeyError(_("A stored secret is damaged: it is not in the format f1$<key id>$<token>."))
     wanted, token = match.groups()
     for key in conf.options().ENCRYPTION_KEYS:
         if key_id(key) == wanted:
             try:
                 return cipher(key).decrypt(token.encode()).decode()
             except InvalidToken:
-                raise EncryptionKeyError(f"A stored secret is damaged: key {wanted} does not open it.") from None
-    raise EncryptionKeyError(f"A stored secret needs the encryption key {wanted}, which is not in the settings.")
+                told = _("A stored secret is damaged: key %(key)s does not open it.")
+                raise EncryptionKeyError(told % {"key": wanted}) from None
+    told = _("A stored secret needs the encryption key %(key)s, which is not in the settings.")
+    raise EncryptionKeyError(told % {"key": wanted})
 
 
 def sealed_with(stored: str) -> str:
@@ -59,7 +63,7 @@ def cipher(key: str) -> Fernet:
         return Fernet(key)
     except ValueError:
         raise EncryptionKeyError(
-            f"The encryption key {key_id(key)} is not a Fernet key (32 bytes in URL-safe base64)."
+            _("The encryption key %(key)s is not a Fernet key (32 bytes in URL-safe base64).") % {"key": key_id(key)}
         ) from None
 
 
