@@ -30,6 +30,7 @@ from optico_sync.exceptions import (
 from optico_sync.models import (
     Attempt,
     DeclaredStatus,
+    RoutingRule,
     StatusMapping,
     Step,
     Subject,
@@ -274,6 +275,7 @@ class Lane:
             .filter(credential=claim.credential)
             .select_related("declared")
         }
+        rules = list(RoutingRule.objects.using(using).filter(credential__vendor=claim.credential.vendor))
         snapshots = _read_orders([subject.key for subject in subjects.values()], using)
         plans = []
         for state in claim.states:
@@ -286,7 +288,7 @@ class Lane:
                 outcome = delivered("unchanged") if state.delivered_at else not_sent("never_offered")
                 plan.verdicts = [Verdict(step=step, outcome=outcome, is_final=True)]
                 continue
-            whole = _decide_whole(snapshots.get(subject.key), subject, claim.credential)
+            whole = _decide_whole(snapshots.get(subject.key), subject, claim.credential, rules)
             if isinstance(whole, Outcome):
                 plan.verdicts = [Verdict(step=step, outcome=whole, is_final=True) for step in steps]
                 continue
@@ -493,7 +495,10 @@ def _read_orders(keys: Sequence[str], using: str) -> Mapping[str, OrderSnapshot 
 
 
 def _decide_whole(
-    snapshot: OrderSnapshot | UnreadableOrder | None, subject: Subject, credential: VendorCredential
+    snapshot: OrderSnapshot | UnreadableOrder | None,
+    subject: Subject,
+    credential: VendorCredential,
+    rules: Sequence[RoutingRule],
 ) -> OrderSnapshot | Outcome:
     """The order with its attribution, or the outcome that holds whatever its status."""
     if snapshot is None:
@@ -502,6 +507,12 @@ def _decide_whole(
         return refused("unreadable_order", detail=str(snapshot))
     if (snapshot.placed_at or subject.created_at) < credential.start_at:
         return not_sent("before_start")
+    if rules:
+        rule = next((rule for rule in rules if rule.fits(snapshot)), None)
+        if rule is None:
+            return not_sent("no_rule")
+        if rule.credential_id != credential.pk:
+            return not_sent("other_credential")
     return dataclasses.replace(snapshot, attribution=subject.attribution.or_else(snapshot.attribution))
 
 

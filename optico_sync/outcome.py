@@ -203,6 +203,13 @@ REASONS: dict[str, Reason] = {
         _("The order is older than the credential's start date."),
         _("Nothing to do. To send it, move the start date back, then send the order again."),
     ),
+    "other_credential": Reason(
+        _("By the routing rules it belongs to another credential of this vendor."), _("Nothing to do.")
+    ),
+    "no_rule": Reason(
+        _("No routing rule of this vendor's credentials fits it."),
+        _("Add a rule to the credential it belongs to, then send the order again."),
+    ),
     "never_offered": Reason(
         _("It has not changed since this credential exists."),
         _("Nothing to do. To send it, choose “send again”."),

@@ -22,7 +22,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from optico_sync import insight, relay
 from optico_sync.admin.badges import CSS
 from optico_sync.admin.credential_form import form_for, option_name, secret_name
-from optico_sync.admin.statuses import DeclaredStatusInline, StatusMappingInline
+from optico_sync.admin.statuses import DeclaredStatusInline, RoutingRuleInline, StatusMappingInline
 from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import DeclaredStatus, SyncState, VendorCredential
 from optico_sync.probe import probe
@@ -39,7 +39,7 @@ class VendorCredentialAdmin(admin.ModelAdmin):
     sortable_by = ()
     ordering = ["name"]
     actions = ["resume"]
-    inlines = [DeclaredStatusInline, StatusMappingInline]
+    inlines = [DeclaredStatusInline, StatusMappingInline, RoutingRuleInline]
 
     class Media:
         css = CSS

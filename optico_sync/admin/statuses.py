@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from optico_sync.models import DeclaredStatus, StatusMapping
+from optico_sync.models import DeclaredStatus, RoutingRule, StatusMapping
 
 _CHANGE = "optico_sync.change_vendorcredential"
 _WRITE = (_CHANGE, "optico_sync.add_vendorcredential")
@@ -48,6 +48,15 @@ class StatusFormSet(BaseInlineFormSet):
     def save_existing(self, form: Any, obj: Any, commit: bool = True) -> Any:
         form.instance.credential = self.instance
         return super().save_existing(form, obj, commit)
+
+
+class RoutingRuleInline(_PartOfCredential):
+    """Which orders go to this one of several credentials at the same vendor."""
+
+    model = RoutingRule
+    formset = StatusFormSet
+    fields = ["position", "field", "value"]
+    extra = 0
 
 
 class DeclaredStatusInline(_PartOfCredential):

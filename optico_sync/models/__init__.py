@@ -1,6 +1,6 @@
 """The store: querysets ask, methods move."""
 
-from optico_sync.models.credentials import DeclaredStatus, StatusMapping, VendorCredential
+from optico_sync.models.credentials import DeclaredStatus, RoutingRule, StatusMapping, VendorCredential
 from optico_sync.models.sync import Attempt, OutboxEvent, RelayState, Step, Subject, SyncState, Verdict, Worker
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "DeclaredStatus",
     "OutboxEvent",
     "RelayState",
+    "RoutingRule",
     "StatusMapping",
     "Step",
     "Subject",

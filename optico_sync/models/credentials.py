@@ -17,6 +17,7 @@ from optico_sync.exceptions import ConfigurationError
 from optico_sync.models.clock import database_now
 from optico_sync.models.fields import EncryptedTextField, ExactCharField
 from optico_sync.outcome import REASONS, Reason
+from optico_sync.snapshot import OrderSnapshot
 from optico_sync.vendors import get_vendor
 from optico_sync.vendors.base import Account, Manner, Vendor
 
@@ -171,6 +172,37 @@ class VendorCredential(models.Model):
             ],
             ignore_conflicts=True,
         )
+
+
+class RoutingRule(models.Model):
+    """Which orders go to which of several credentials at one vendor: the first rule that fits decides.
+
+    Where a vendor's credentials have no rules, each of them gets every order.
+    """
+
+    class Field(models.TextChoices):
+        STORE = "store", _("store")
+        CHANNEL = "channel", _("channel")
+        LANGUAGE = "language", _("language")
+        CURRENCY = "currency", _("currency")
+
+    credential = models.ForeignKey(VendorCredential, models.CASCADE, related_name="rules")
+    position = models.PositiveSmallIntegerField(
+        _("position"), default=10, help_text=_("Rules are tried from the lowest position to the highest.")
+    )
+    field = models.CharField(_("the order's"), max_length=20, choices=Field)
+    value = models.CharField(_("is"), max_length=200, help_text=_("Exactly; * fits every order."))
+
+    class Meta:
+        verbose_name = _("routing rule")
+        verbose_name_plural = _("routing rules: which orders go here")
+        ordering = ["position", "pk"]
+
+    def __str__(self) -> str:
+        return f"{self.get_field_display()} = {self.value}"
+
+    def fits(self, order: OrderSnapshot) -> bool:
+        return self.value in ("*", getattr(order, self.field))
 
 
 class DeclaredStatus(models.Model):

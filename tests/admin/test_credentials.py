@@ -21,7 +21,8 @@ from optico_sync.vendors.base import SecretField
 from optico_sync.vendors.optico import Optico
 from tests.helpers import KEY, make_credential, place
 
-ADD = "/admin/optico_sync/vendorcredential/add/"
+CHOOSE = "/admin/optico_sync/vendorcredential/add/"
+ADD = CHOOSE + "?vendor=optico"
 LIST = "/admin/optico_sync/vendorcredential/"
 LONG_KEY = "cust_1f0ab6d2e14567"
 
@@ -54,7 +55,7 @@ def typed(**fields: Any) -> dict[str, Any]:
         "option_dialect": "sales",
         "secret_key": "",
     }
-    for prefix in ("declared_statuses", "status_mappings"):
+    for prefix in ("declared_statuses", "status_mappings", "rules"):
         data |= {f"{prefix}-TOTAL_FORMS": "0", f"{prefix}-INITIAL_FORMS": "0"}
     return data | fields
 
@@ -116,15 +117,15 @@ def test_rejected_form_does_not_give_the_key_back(owner: Client) -> None:
 def test_several_vendors_are_chosen_from_first(owner: Client, settings: Any) -> None:
     path = f"{TwoSecrets.__module__}.TwoSecrets"
     settings.OPTICO_SYNC = {**settings.OPTICO_SYNC, "VENDORS": {"twosecrets": path, "broken": "no.such.Vendor"}}
-    html = page(owner, ADD)
+    html = page(owner, CHOOSE)
     assert '<a href="?vendor=optico">Optico</a>' in html
     assert '<a href="?vendor=twosecrets">Two secrets</a>' in html
     assert "broken" not in html
-    html = page(owner, ADD + "?vendor=twosecrets")
+    html = page(owner, CHOOSE + "?vendor=twosecrets")
     assert 'name="secret_public"' in html
     assert 'name="secret_private"' in html
     assert 'name="secret_key"' not in html
-    owner.post(ADD + "?vendor=twosecrets", typed(secret_public="p" * 20, secret_private="q" * 20))
+    owner.post(CHOOSE + "?vendor=twosecrets", typed(secret_public="p" * 20, secret_private="q" * 20))
     assert VendorCredential.objects.get().secrets == {"public": "p" * 20, "private": "q" * 20}
 
 
