@@ -146,7 +146,7 @@ def test_w004_asks_nothing_of_a_database_that_is_not_migrated(monkeypatch: pytes
     assert messages(databases=["default"]) == []
 
 
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="about SQLite")
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(
     "options",
     [

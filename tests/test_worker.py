@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connections
 from django.utils import timezone
 
 from optico_sync.engines.embedded import EmbeddedWorker
@@ -19,8 +20,14 @@ from tests.helpers import make_credential, place
 @pytest.mark.django_db(transaction=True)
 def test_it_delivers_until_stopped_and_takes_up_credentials_that_come_later(optico: Any) -> None:
     stop = threading.Event()
-    worker = EmbeddedWorker(stop=stop)
-    thread = threading.Thread(target=worker.run)
+
+    def work() -> None:
+        try:
+            EmbeddedWorker(stop=stop).run()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=work)
     thread.start()
     try:
         make_credential(optico.url)
