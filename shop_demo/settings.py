@@ -6,6 +6,8 @@ from typing import Any
 import environ
 from django.core.management.utils import get_random_secret_key
 
+from shop_demo import reading
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
@@ -122,6 +124,13 @@ OPTICO_SYNC = {
         "status": "status",
         "currency": "currency",
         "placed_at": "placed_at",
+        "total": "total",
+        "shipping": "shipping_price",
+        "tax": reading.tax,
+        "is_offline": reading.is_phone_order,
+        "channel": reading.channel,
+        "store": {"value": "shop.example"},
+        "customer": {"email": "email", "first_name": reading.first_name, "last_name": reading.last_name},
         "cart_key": "cart_id",
         "call_id": "call_id",
         "agent": "agent",
@@ -131,6 +140,9 @@ OPTICO_SYNC = {
             "name": "title",
             "quantity": "quantity",
             "total": "line_total",
+            "tax": reading.line_tax,
+            "sku": "sku",
+            "product_key": "product_id",
         },
         "related": ["lines"],
     },
