@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time
-from decimal import Context, Decimal, localcontext
+from decimal import Context, Decimal, InvalidOperation, localcontext
 from typing import Any, ClassVar
 
 import simplejson
@@ -51,7 +51,7 @@ CLUSTERS = {
 _SITE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
 #: The page "Language codes" lists lower case ``ll`` and ``ll-rr``. The long form means the same everywhere.
 _LONG_LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[a-z]{4})?-[a-z]{2}")
-#: Codes that blame the account: ``SiteNotRecognized`` is documented for the sister API, the rest is how they would read.
+#: Codes that blame the account: ``SiteNotRecognized`` is documented for the sister API, the rest is likely.
 _ACCOUNT_CODE = re.compile(r"site|token|channel", re.IGNORECASE)
 _TRAILING_COMMA = re.compile(rb",(\s*[}\]])")
 
@@ -160,7 +160,9 @@ class Optimizely(Vendor):
             return not_sent("not_a_sale")
         if options["only_offline"] and not snapshot.is_offline:
             return not_sent("not_offline")
+        amounts = (snapshot.total, snapshot.shipping, snapshot.discount)
         try:
+            _check_finite(*amounts, *(amount for line in snapshot.lines for amount in (line.quantity, line.total)))
             return _build(snapshot, account, options)
         except ArithmeticError:
             # Amounts that are no numbers or fit no database, a date at the end of the calendar.
@@ -322,7 +324,7 @@ def _attribute(value: object) -> str:
         return str(value) if abs(value) < 10**100 else ""
     if isinstance(value, float):
         # Neither "nan" nor an exponent.
-        return _attribute(Decimal(repr(value)))
+        return _attribute(Decimal(repr(float(value))))
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     return ""
@@ -355,6 +357,12 @@ def _language_map(text: str) -> dict[str, str] | None:
             return None
         languages[code] = theirs
     return languages
+
+
+def _check_finite(*amounts: Decimal | None) -> None:
+    """Raise for NaN, which passes through rounding, and for infinity."""
+    if not all(amount is None or amount.is_finite() for amount in amounts):
+        raise InvalidOperation
 
 
 def _exact(text: str) -> str:
