@@ -107,7 +107,7 @@ REASONS: dict[str, Reason] = {
     ),
     "invalid_products": Reason(
         _("The vendor could not read the products."),
-        _("Try the other order dialect in the credential's options, then send the order again."),
+        _("Show the request below to your developer or to the vendor's support, then send the order again."),
     ),
     "bad_call_id": Reason(
         _("The call id is not a whole number, as the vendor requires."),

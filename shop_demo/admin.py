@@ -41,7 +41,6 @@ class OrderAdmin(admin.ModelAdmin):
     list_editable = ["status"]
     list_filter = ["status", "agent"]
     search_fields = ["number", "customer_name", "email", "call_id"]
-    date_hierarchy = "placed_at"
     readonly_fields = ["number", "currency", "cart_id", "placed_at", "total"]
     inlines = [OrderLineInline]
     actions = [mark_as(status) for status in Order.Status if status is not Order.Status.PENDING]
