@@ -154,7 +154,7 @@ def form_for(spec: Vendor | None) -> type[CredentialForm]:
 
 def _option_field(option: OptionField) -> forms.Field:
     """The field that fits the kind of option, which its default tells."""
-    words = {"label": str(option.label), "help_text": str(option.help_text)}
+    words: dict[str, Any] = {"label": str(option.label), "help_text": str(option.help_text)}
     if isinstance(option.default, bool):
         return forms.BooleanField(required=False, **words)
     if isinstance(option.default, int):

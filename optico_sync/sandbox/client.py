@@ -98,8 +98,10 @@ class SandboxServer:
 
     # What it heard
 
-    def journal(self, id: str | None = None, *, after: int = 0) -> list[dict[str, Any]]:
+    def journal(self, id: str | None = None, *, after: int = 0, vendor: str | None = None) -> list[dict[str, Any]]:
         query: dict[str, Any] = {"after": after}
+        if vendor is not None:
+            query["vendor"] = vendor
         if id is not None:
             query["id"] = id
         entries: list[dict[str, Any]] = self._ask("GET", f"journal?{urlencode(query)}")["entries"]
@@ -112,13 +114,28 @@ class SandboxServer:
 
     def order(self, id: str) -> dict[str, Any] | None:
         """One order, or None if it was never stored."""
+        return self._find(f"orders/{quote(id, safe='')}")
+
+    def records(self, vendor: str) -> list[dict[str, Any]]:
+        """All records of one vendor, the latest touched first.
+
+        "optico" has orders, "cart" carts, "ometria" and "optimizely" orders, "guaranteed_reviews" orders and mails.
+        """
+        records: list[dict[str, Any]] = self._ask("GET", f"records?{urlencode({'vendor': vendor})}")["records"]
+        return records
+
+    def record(self, vendor: str, id: str) -> dict[str, Any] | None:
+        """One record, or None if it was never stored."""
+        return self._find(f"records/{quote(vendor, safe='')}/{quote(id, safe='')}")
+
+    def _find(self, path: str) -> dict[str, Any] | None:
         try:
-            order: dict[str, Any] = self._ask("GET", f"orders/{quote(id, safe='')}")
+            found: dict[str, Any] = self._ask("GET", path)
         except SandboxError as exc:
             if exc.status == 404:
                 return None
             raise
-        return order
+        return found
 
     def summary(self) -> dict[str, Any]:
         summary: dict[str, Any] = self._ask("GET", "summary")
@@ -136,9 +153,14 @@ class SandboxServer:
         keys: Iterable[str] | None = None,
         statuses: Mapping[str, bool] | None = None,
         latency: float | None = None,
+        **vendors: Any,
     ) -> dict[str, Any]:
-        """Change what is given, keep the rest; returns what is now in force, keys masked."""
-        wish: dict[str, Any] = {}
+        """Change what is given, keep the rest; returns what is now in force, keys masked.
+
+        `vendors`: ``visits`` (a list, or None for any), ``ometria_keys``, ``ometria_rate``,
+        ``optimizely_tokens`` (site to token), ``reviews_keys``.
+        """
+        wish: dict[str, Any] = dict(vendors)
         if keys is not None:
             wish["keys"] = list(keys)
         if statuses is not None:

@@ -12,7 +12,13 @@ from rest_framework.response import Response
 from rest_framework.utils.encoders import JSONEncoder
 
 from optico_sync.sandbox.ledger import ledger, mask
-from optico_sync.sandbox.serializers import ConfigSerializer, FaultsSerializer, JournalQuerySerializer
+from optico_sync.sandbox.serializers import (
+    ConfigSerializer,
+    FaultsSerializer,
+    JournalQuerySerializer,
+    RecordsQuerySerializer,
+)
+from optico_sync.sandbox.vendors import TWINS
 from optico_sync.sandbox.views import OpenView
 
 
@@ -39,7 +45,7 @@ class JournalView(ControlView):
         query.is_valid(raise_exception=True)
         after, order_id = query.validated_data["after"], query.validated_data["id"]
         summary = ledger.summary()
-        entries = ledger.journal(after=after, order_id=order_id)
+        entries = ledger.journal(after=after, order_id=order_id, vendor=query.validated_data["vendor"])
         return Response({"entries": entries, "last": summary["requests"], "forgotten": summary["forgotten"]})
 
 
@@ -55,6 +61,24 @@ class OrderView(ControlView):
         if order is None:
             raise NotFound({"id": ["No such order."]})
         return Response(order)
+
+
+class RecordsView(ControlView):
+    def get(self, request: Request) -> Response:
+        query = RecordsQuerySerializer(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        records = TWINS[query.validated_data["vendor"]].records(ledger)
+        return Response({"count": len(records), "records": records})
+
+
+class RecordView(ControlView):
+    def get(self, request: Request, vendor: str, record_id: str) -> Response:
+        if vendor not in TWINS:
+            raise NotFound({"vendor": ["No such vendor."]})
+        record = TWINS[vendor].record(ledger, record_id)
+        if record is None:
+            raise NotFound({"id": ["No such record."]})
+        return Response(record)
 
 
 class SummaryView(ControlView):
@@ -76,6 +100,11 @@ class ConfigView(ControlView):
                 "keys": sorted(mask(key) for key in config.keys),
                 "statuses": [{"name": name, "is_sale": is_sale} for name, is_sale in config.statuses.items()],
                 "latency": config.latency,
+                "visits": None if config.visits is None else sorted(config.visits),
+                "ometria_keys": sorted(mask(key) for key in config.ometria_keys),
+                "ometria_rate": config.ometria_rate,
+                "optimizely_tokens": {site: mask(token) for site, token in config.optimizely_tokens.items()},
+                "reviews_keys": sorted(mask(key) for key in config.reviews_keys),
             }
         )
 
@@ -83,8 +112,9 @@ class ConfigView(ControlView):
         wish = ConfigSerializer(data=request.data)
         wish.is_valid(raise_exception=True)
         changes: dict[str, Any] = dict(wish.validated_data)
-        if "keys" in changes:
-            changes["keys"] = frozenset(changes["keys"])
+        for name in ("keys", "visits", "ometria_keys", "reviews_keys"):
+            if changes.get(name) is not None:
+                changes[name] = frozenset(changes[name])
         if "statuses" in changes:
             changes["statuses"] = {status["name"]: status["is_sale"] for status in changes["statuses"]}
         ledger.configure(replace(ledger.config, **changes))

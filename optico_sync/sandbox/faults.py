@@ -29,7 +29,8 @@ Kind           Particulars (default)                     Stored   What the clien
 
 Three ways to ask, the first that has something to say wins:
 
-- a script for one order id, a list of faults of which each request for that id uses up one;
+- a script for one record id (of an order or a cart, whichever vendor's), a list of faults of which each request
+  for that id uses up one;
 - ``all``: one fault for every request until it is cleared;
 - ``probability``: ``{"probability": 0.1, "faults": [...], "seed": 7}``, drawn in order of arrival.
 """
@@ -111,15 +112,16 @@ class FaultBook:
             self._draw = list(faults)
             self._random = random.Random(self._seed if seed is None else seed)  # noqa: S311 - repeatable on purpose
 
-    def pick(self, order_id: str) -> Fault:
-        """The fault for the request that has just arrived, or `OK`."""
+    def pick(self, *record_ids: str) -> Fault:
+        """The fault for the request that has just arrived, or `OK`. The first of its records with a script counts."""
         with self._lock:
-            script = self._scripts.get(order_id)
-            if script:
-                fault = script.popleft()
-                if not script:
-                    del self._scripts[order_id]
-                return fault
+            for record_id in record_ids:
+                script = self._scripts.get(record_id)
+                if script:
+                    fault = script.popleft()
+                    if not script:
+                        del self._scripts[record_id]
+                    return fault
             if self._all is not None:
                 return self._all
             if self._draw and self._random.random() < self._probability:

@@ -9,11 +9,16 @@ cookie" (see `NO_VISIT`) attributes nothing; all keys of a sandbox belong to one
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from decimal import Decimal
 from typing import Any, NoReturn
 
-from optico_sync.sandbox.ledger import Ledger
+from django.http import HttpResponse
+from rest_framework.parsers import FormParser
+
+from optico_sync.sandbox.answers import envelope
+from optico_sync.sandbox.ledger import STORED, Ledger, Part
+from optico_sync.sandbox.twins import Call, Message, Outcome, Twin
 
 PATH = "api/customer-order"
 CONTENT_TYPE = "application/x-www-form-urlencoded"
@@ -35,6 +40,50 @@ CALL_ID = re.compile(r"[1-9][0-9]*")
 CURRENCY = re.compile(r"[A-Z]{3}")
 
 
+class OrdersPart(Part):
+    """Nothing: the ledger itself keeps Optico's orders, which have a life of their own (`ledger.Order`)."""
+
+    vendor = "optico"
+
+
+class OrderTwin(Twin):
+    """What both dialects of ``POST /api/customer-order`` have in common: the orders, and the envelope.
+
+    "Every request returns 200 OK with a JSON envelope" and parameters are POST fields, so any other method is a
+    POST without fields.
+    """
+
+    vendor = "optico"
+    title = "Orders"
+    endpoint = f"POST /{PATH}"
+    parsers = (FormParser,)
+    part = OrdersPart
+
+    def answer(self, outcome: Outcome) -> HttpResponse:
+        return envelope(outcome.body)
+
+    def records(self, ledger: Ledger, *, latest: int | None = None) -> list[dict[str, Any]]:
+        return ledger.orders(latest=latest)
+
+    def record(self, ledger: Ledger, record_id: str) -> dict[str, Any] | None:
+        return ledger.order(record_id)
+
+    def count(self, ledger: Ledger) -> int:
+        count: int = ledger.summary()["orders"]
+        return count
+
+
+class SalesTwin(OrderTwin):
+    def parse(self, message: Message) -> Call:
+        fields = {name: values[-1] for name, values in message.form.items()}
+        remarks = remark(message.form, method=message.method, content_type=message.content_type, query=message.query)
+        return Call(ids=(fields.get("id", ""),), fields=fields, remarks=remarks, content=fields)
+
+    def judge(self, call: Call, ledger: Ledger, *, seq: int) -> Outcome:
+        error = receive(call.content, ledger, seq=seq)
+        return Outcome(verdict=error or STORED, body=error)
+
+
 def receive(fields: Mapping[str, str], ledger: Ledger, *, seq: int) -> str | None:
     """Judge a request and store it if it is right. Returns the vendor's error message, or None."""
     if not all(fields.get(name) for name in REQUIRED):
@@ -51,14 +100,21 @@ def receive(fields: Mapping[str, str], ledger: Ledger, *, seq: int) -> str | Non
             changes["total_cost"] = total_cost(changes["products"])
         except (ValueError, RecursionError, ArithmeticError):
             return BAD_PRODUCTS
-    if _usable_visit(fields.get("visit_id", "")) or CALL_ID.fullmatch(fields.get("call_id", "")):
+    if usable_visit(fields.get("visit_id", "")) or CALL_ID.fullmatch(fields.get("call_id", "")):
         changes["attributed"] = True
     status = fields["status"]
-    ledger.store(fields["id"], status, config.statuses[status], seq=seq, changes=changes)
+    ledger.store(fields["id"], status, config.statuses[status], seq=seq, changes={**changes, "dialect": "sales"})
     return None
 
 
-def remark(fields: Mapping[str, Sequence[str]], *, method: str, content_type: str, query: str) -> list[str]:
+def remark(
+    fields: Mapping[str, Sequence[str]],
+    *,
+    method: str,
+    content_type: str,
+    query: str,
+    parameters: Set[str] = PARAMETERS,
+) -> list[str]:
     """What is odd about a request, though the document defines no error for it."""
     remarks = []
     if method != "POST":
@@ -68,14 +124,14 @@ def remark(fields: Mapping[str, Sequence[str]], *, method: str, content_type: st
     if query:
         remarks.append("query string: parameters are POST fields")
     for name, values in fields.items():
-        if name not in PARAMETERS:
+        if name not in parameters:
             remarks.append(f"unknown parameter {name}")
         if len(values) > 1:
             remarks.append(f"{name} sent {len(values)} times")
         if any("\ufffd" in value for value in values):
             remarks.append(f"{name} is not valid UTF-8")
     for name, is_right in (
-        ("visit_id", _usable_visit),
+        ("visit_id", usable_visit),
         ("call_id", CALL_ID.fullmatch),
         ("currency", CURRENCY.fullmatch),
     ):
@@ -114,7 +170,7 @@ def _check_product(product: Any) -> None:
         raise ValueError("not a product")
 
 
-def _usable_visit(visit_id: str) -> bool:
+def usable_visit(visit_id: str) -> bool:
     return visit_id.strip().lower() not in NO_VISIT
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from optico_sync.sandbox.faults import DEFAULTS, Fault
+from optico_sync.sandbox.vendors import TWINS
 
 MAX_SECONDS = 120
 
@@ -81,8 +82,18 @@ class ConfigSerializer(StrictSerializer):
     keys = serializers.ListField(child=serializers.CharField(trim_whitespace=False), required=False)
     statuses = StatusSerializer(many=True, required=False)
     latency = serializers.FloatField(required=False, min_value=0, max_value=MAX_SECONDS)
+    visits = serializers.ListField(child=serializers.CharField(trim_whitespace=False), required=False, allow_null=True)
+    ometria_keys = serializers.ListField(child=serializers.CharField(trim_whitespace=False), required=False)
+    ometria_rate = serializers.IntegerField(required=False, min_value=0)
+    optimizely_tokens = serializers.DictField(child=serializers.CharField(trim_whitespace=False), required=False)
+    reviews_keys = serializers.ListField(child=serializers.CharField(trim_whitespace=False), required=False)
 
 
 class JournalQuerySerializer(StrictSerializer):
     after = serializers.IntegerField(required=False, min_value=0, default=0)
     id = serializers.CharField(required=False, default=None, trim_whitespace=False, allow_blank=True)
+    vendor = serializers.ChoiceField(choices=sorted(TWINS), required=False, default=None)
+
+
+class RecordsQuerySerializer(StrictSerializer):
+    vendor = serializers.ChoiceField(choices=sorted(TWINS))
