@@ -1,7 +1,8 @@
-"""Fill the demo: products, two users, and the sandbox as a vendor. May run again and again."""
+"""Fill the demo: products, two users, and the sandbox as every vendor. May run again and again."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -16,9 +17,45 @@ from optico_sync.exceptions import EncryptionKeyError
 from optico_sync.models import DeclaredStatus, VendorCredential
 from shop_demo.models import Order, Product
 
-CREDENTIAL = "Optico (sandbox)"
-SANDBOX_KEY = "cust_sandbox_demo"
 SALES = {Order.Status.CONFIRMED, Order.Status.SHIPPED}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """One account at the sandbox, as an owner would type it in."""
+
+    name: str
+    vendor: str
+    secrets: dict[str, str]
+    path: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    sales: frozenset[str] = frozenset(SALES)
+
+
+# The keys are the sandbox's own, but Optico's: `shop_demo.demo` gives it that one.
+ACCOUNTS = [
+    Account(
+        name="Optico (sandbox)",
+        vendor="optico",
+        secrets={"key": "cust_sandbox_demo"},
+        options={"dialect": "sales"},
+    ),
+    Account(name="Ometria (sandbox)", vendor="ometria", secrets={"key": "ometria_sandbox"}, path="/ometria/v2"),
+    Account(
+        name="Optimizely (sandbox)",
+        vendor="optimizely",
+        secrets={"site_token": "token_sandbox"},
+        options={"site": "sandbox", "cluster": "custom", "channel": "callcentre"},
+    ),
+    # Customers are asked when their parcel is on its way.
+    Account(
+        name="Guaranteed Reviews (sandbox)",
+        vendor="guaranteed_reviews",
+        secrets={"api_key": "reviews_sandbox"},
+        path="/private/v3/orders",
+        sales=frozenset({Order.Status.SHIPPED}),
+    ),
+]
 
 PRODUCTS = [
     ("LAMP-01", "Reading lamp “Heron”", "59.00"),
@@ -33,7 +70,7 @@ PRODUCTS = [
 
 
 class Command(BaseCommand):
-    help = "Fill the demo shop: products, users admin and agent, and the sandbox as a vendor."
+    help = "Fill the demo shop: products, users admin and agent, and the sandbox as every vendor."
 
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:
@@ -41,12 +78,12 @@ class Command(BaseCommand):
             Product.objects.get_or_create(sku=sku, defaults={"title": title, "price": Decimal(price)})
         seed_users()
         try:
-            seed_vendor()
+            seed_vendors()
         except EncryptionKeyError as error:
             raise CommandError(
                 f"{error} Put the key into OPTICO_ENCRYPTION_KEYS in .env, or delete the database."
             ) from error
-        self.stdout.write(f"Demo data is in place; the vendor is {settings.SANDBOX_URL}.")
+        self.stdout.write(f"Demo data is in place; the vendors are at {settings.SANDBOX_URL}.")
 
 
 def seed_users() -> None:
@@ -59,21 +96,21 @@ def seed_users() -> None:
         agent.user_permissions.set(Permission.objects.filter(content_type__app_label="shop_demo", codename__in=allowed))
 
 
-def seed_vendor() -> None:
-    """What is there stays as its owner left it, but the address follows the sandbox's port."""
-    credential = VendorCredential.objects.filter(name=CREDENTIAL).first()
-    if credential is None:
-        credential = VendorCredential(
-            name=CREDENTIAL,
-            vendor="optico",
-            base_url=settings.SANDBOX_URL,
-            options={"dialect": "sales"},
-            is_enabled=True,
-        )
-        credential.set_secrets({"key": SANDBOX_KEY})
-        credential.save()
-        for status in Order.Status:
-            DeclaredStatus.objects.create(credential=credential, name=status.value, is_sale=status in SALES)
-    elif credential.base_url != settings.SANDBOX_URL:
-        credential.base_url = settings.SANDBOX_URL
-        credential.save(update_fields=["base_url"])
+def seed_vendors() -> None:
+    """What is there stays as its owner left it, but the addresses follow the sandbox's port."""
+    for account in ACCOUNTS:
+        base_url = settings.SANDBOX_URL + account.path
+        credential = VendorCredential.objects.filter(name=account.name).first()
+        if credential is None:
+            credential = VendorCredential(
+                name=account.name, vendor=account.vendor, base_url=base_url, options=account.options, is_enabled=True
+            )
+            credential.set_secrets(account.secrets)
+            credential.save()
+            for status in Order.Status:
+                DeclaredStatus.objects.create(
+                    credential=credential, name=status.value, is_sale=status in account.sales
+                )
+        elif credential.base_url != base_url:
+            credential.base_url = base_url
+            credential.save(update_fields=["base_url"])
