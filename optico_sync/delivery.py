@@ -406,7 +406,14 @@ class Lane:
     def _judge(self, claim: _Claim, plans: Iterable[_Plan], health: _Health, now: datetime) -> bool:
         """Move the credential's breaker, pause and clock. True when the vendor as a whole is not answering."""
         outcomes = [plan.verdict.outcome for plan in plans if plan.attempt and plan.verdict]
-        if not outcomes:
+        # A vendor may see before sending that the account itself is wrong.
+        unsent = [
+            verdict.outcome
+            for plan in plans
+            for verdict in plan.verdicts
+            if verdict.outcome.kind is Kind.REFUSED and verdict.outcome.scope is Scope.CREDENTIAL
+        ]
+        if not outcomes and not unsent:
             if claim.credential.opened_at:
                 # The probe turned out to need no vendor: the next one may go at once.
                 VendorCredential.objects.using(self._using).filter(pk=claim.credential.pk).update(open_until=now)
@@ -418,7 +425,7 @@ class Lane:
         was_open = credential.opened_at is not None
         failed = health.failures if health.answered else health.failures - claim.credential.failures
         is_down = credential.record_answers(health.answered, failed, now)
-        for outcome in outcomes:
+        for outcome in (*outcomes, *unsent):
             if outcome.kind is Kind.REFUSED and outcome.scope is Scope.CREDENTIAL:
                 credential.pause(outcome.reason, outcome.detail, now)
             if outcome.retry_after is not None:

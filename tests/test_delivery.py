@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from optico_sync.delivery import Lane
 from optico_sync.exceptions import NoAnswer, NotConnected
 from optico_sync.models import Attempt, DeclaredStatus, StatusMapping, SyncState, VendorCredential
+from optico_sync.outcome import credential_refused
 from optico_sync.relay import relay_all
 from optico_sync.resync import hold, release
 from optico_sync.vendors.base import Response
@@ -288,6 +289,18 @@ def test_a_refused_key_pauses_and_the_right_key_releases_everything(credential: 
     credential.save()
     deliver(credential, sender=vendor)
     assert {state_of(purchase).state for purchase in purchases} == {State.IN_SYNC}
+
+
+def test_an_account_that_its_vendor_finds_wrong_before_sending_is_paused(
+    credential: Any, vendor: Vendor, monkeypatch: Any
+) -> None:
+    refuse = credential_refused("incomplete_credential", detail="site")
+    monkeypatch.setattr(type(credential.spec), "build", lambda *args, **kwargs: refuse)
+    purchase = place()
+    assert deliver(credential, sender=vendor) == 1
+    credential.refresh_from_db()
+    assert (credential.pause_reason, credential.pause_detail) == ("incomplete_credential", "site")
+    assert (state_of(purchase).shown_state, vendor.forms) == (State.HELD, [])
 
 
 def test_a_key_replaced_during_the_send_is_not_paused_by_the_old_answer(credential: Any) -> None:
