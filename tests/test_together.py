@@ -1,4 +1,4 @@
-"""One order, every vendor, over real sockets: what the app builds is what the sandbox, which read for itself, accepts."""
+"""One order, every vendor, over real sockets: what the app builds, the sandbox, which read for itself, accepts."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ ORDER = {
     "channel": {"value": "online"},
     "store": {"value": "shop.example"},
     "customer": {
+        "pseudonym": {"value": "u-7f3a"},
         "email": {"value": "zoe.lecki@example.com"},
         "first_name": {"value": "Zoë"},
         "last_name": {"value": "Łęcki-O'Brien"},

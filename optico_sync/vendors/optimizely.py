@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Context, Decimal, InvalidOperation, localcontext
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import simplejson
 from django.utils import timezone
@@ -259,11 +260,15 @@ def _build(snapshot: OrderSnapshot, account: Account, options: Mapping[str, Any]
 
 
 def _url(base_url: str, cluster: str, site: str) -> str:
-    """The address, empty when it cannot be one: "Ensure HTTPS is in the URL.", and no ``<sitename>`` left in."""
+    """The address, empty when it cannot be one: no ``<sitename>`` left in.
+
+    "Ensure HTTPS is in the URL." The transport sees to that, and lets http through only to networks that the shop's
+    own settings allow, where its sandbox lives.
+    """
     base = CLUSTERS.get(cluster, "").format(site=site) or base_url.strip()
     # The document gives complete addresses, so a complete one may have been pasted.
     base = base.rstrip("/").removesuffix(PATH)
-    is_usable = base.lower().startswith("https://") and len(base) > len("https://") and not set("<>") & set(base)
+    is_usable = base.lower().startswith(("https://", "http://")) and urlsplit(base).netloc and not set("<>") & set(base)
     return base + PATH if is_usable else ""
 
 
