@@ -153,6 +153,14 @@ REASONS: dict[str, Reason] = {
         _("The customer's e-mail address is missing or malformed, and the vendor requires one."),
         _("Correct the e-mail address on the order, then send it again."),
     ),
+    "totals_mismatch": Reason(
+        _("The order's lines, shipping and discount do not add up to its total."),
+        _("Correct the order's amounts, or ORDER.total, ORDER.shipping and ORDER.discount in the settings."),
+    ),
+    "too_large": Reason(
+        _("The order is larger than the vendor allows."),
+        _("Split the order, or ask your developer to leave something out of ORDER.properties in the settings."),
+    ),
     # refused, the whole credential
     "key_refused": Reason(
         _("The vendor refused the key."),

@@ -13,6 +13,7 @@ from optico_sync.vendors.base import Vendor
 #: One row a vendor; a shop adds its own in ``OPTICO_SYNC["VENDORS"]``.
 REGISTRY: dict[str, str] = {
     "optico": "optico_sync.vendors.optico.Optico",
+    "ometria": "optico_sync.vendors.ometria.Ometria",
     "optimizely": "optico_sync.vendors.optimizely.Optimizely",
     "guaranteed_reviews": "optico_sync.vendors.guaranteed_reviews.GuaranteedReviews",
 }

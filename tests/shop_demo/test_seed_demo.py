@@ -21,7 +21,7 @@ def rows() -> list[Any]:
     return [
         list(Product.objects.order_by("pk").values()),
         list(get_user_model().objects.order_by("pk").values("pk", "username", "password", "is_staff", "is_superuser")),
-        list(VendorCredential.objects.values()),
+        list(VendorCredential.objects.order_by("pk").values()),
         list(DeclaredStatus.objects.order_by("pk").values()),
     ]
 
@@ -36,7 +36,7 @@ def test_seeding_twice_gives_the_same_rows(db: None) -> None:
 def test_seeding_fills_in_the_sandbox(db: None, settings: Any) -> None:
     settings.SANDBOX_URL = "http://127.0.0.1:8123"
     seed()
-    credential = VendorCredential.objects.get()
+    credential = VendorCredential.objects.get(vendor="optico")
     assert (credential.vendor, credential.base_url, credential.is_enabled) == ("optico", "http://127.0.0.1:8123", True)
     assert credential.secrets == {"key": "cust_sandbox_demo"}
     sales = credential.declared_statuses.filter(is_sale=True).values_list("name", flat=True)
@@ -48,8 +48,10 @@ def test_seeding_follows_the_port_and_keeps_what_the_owner_chose(db: None, setti
     VendorCredential.objects.update(is_enabled=False)
     settings.SANDBOX_URL = "http://127.0.0.1:8124"
     seed()
-    credential = VendorCredential.objects.get()
+    credential = VendorCredential.objects.get(vendor="optico")
     assert (credential.base_url, credential.is_enabled) == ("http://127.0.0.1:8124", False)
+    reviews = VendorCredential.objects.get(vendor="guaranteed_reviews")
+    assert reviews.base_url == "http://127.0.0.1:8124/private/v3/orders"
 
 
 def test_seeding_without_a_key_names_the_setting(db: None, settings: Any) -> None:

@@ -40,7 +40,6 @@ ACCOUNTS = [
         secrets={"key": "cust_sandbox_demo"},
         options={"dialect": "sales"},
     ),
-    Account(name="Ometria (sandbox)", vendor="ometria", secrets={"key": "ometria_sandbox"}, path="/ometria/v2"),
     Account(
         name="Optimizely (sandbox)",
         vendor="optimizely",
@@ -108,9 +107,7 @@ def seed_vendors() -> None:
             credential.set_secrets(account.secrets)
             credential.save()
             for status in Order.Status:
-                DeclaredStatus.objects.create(
-                    credential=credential, name=status.value, is_sale=status in account.sales
-                )
+                DeclaredStatus.objects.create(credential=credential, name=status.value, is_sale=status in account.sales)
         elif credential.base_url != base_url:
             credential.base_url = base_url
             credential.save(update_fields=["base_url"])
