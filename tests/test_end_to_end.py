@@ -167,6 +167,8 @@ def test_a_purchase_without_a_cookie_is_recorded_and_not_attributed(demo: Demo) 
     reference = buy(demo)
     order = wait_for(lambda: demo.vendor(reference))
     assert (order["attributed"], order["visit_id"]) == (False, None)
+    ometria = wait_for(lambda: demo.record("ometria", reference))
+    assert (ometria["status"], ometria["is_valid"], ometria["grand_total"]) == ("pending", False, 122.9)
 
 
 def test_a_phone_order_is_credited_to_the_call_and_the_agent(demo: Demo) -> None:

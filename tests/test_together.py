@@ -108,6 +108,19 @@ def test_optimizely_hears_nothing_of_a_web_order(optico: Any) -> None:
     assert state_of(purchase).reason == "not_offline"
 
 
+def test_ometria_holds_the_newest_whole_order(optico: Any) -> None:
+    credential = account(optico, "ometria", "/ometria/v2")
+    purchase = place("1001", "pending", ITEMS)
+    deliver(credential)
+    move(purchase, "confirmed")
+    move(purchase, "shipped")
+    deliver(credential)
+    assert [entry["verdict"] for entry in clean_journal(optico, "ometria")] == ["stored", "stored"]
+    order = optico.record("ometria", "1001")
+    assert (order["status"], order["is_valid"], order["customer"]["lastname"]) == ("shipped", True, "Łęcki-O'Brien")
+    assert Decimal(str(order["grand_total"])) == Decimal("123.88")
+
+
 @pytest.mark.parametrize("encoding", ["multipart", "json", "form"])
 def test_gr_03_reviews_get_one_order_a_request_each_mailed_once(optico: Any, encoding: str) -> None:
     credential = reviews(optico, encoding=encoding)

@@ -40,6 +40,7 @@ ACCOUNTS = [
         secrets={"key": "cust_sandbox_demo"},
         options={"dialect": "sales"},
     ),
+    Account(name="Ometria (sandbox)", vendor="ometria", secrets={"key": "ometria_sandbox"}, path="/ometria/v2"),
     Account(
         name="Optimizely (sandbox)",
         vendor="optimizely",

@@ -1,0 +1,403 @@
+"""Conformance with Ometria's Order API: cases OM-01 to OM-12 and OM-15. The queue's part is tested with it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from iso4217 import Currency
+
+from optico_sync.outcome import REASONS, Kind, Outcome, Scope
+from optico_sync.snapshot import Address, Customer, Line, OrderSnapshot
+from optico_sync.vendors import get_vendor
+from optico_sync.vendors.base import Account, Request, Response, Told
+
+OMETRIA = get_vendor("ometria")
+KEY = "0metria-1234abcd5678"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+D = Decimal
+
+
+def account(**options: Any) -> Account:
+    return Account(base_url=OMETRIA.default_base_url, secrets={"key": KEY}, options=options)
+
+
+def line(**values: Any) -> Line:
+    return Line(**{"product_id": "P", "name": "Thing", "sku": "S", "quantity": D(1), "total": D(1), **values})
+
+
+WIDGET = line(product_key="100", sku="PROD-001", quantity=D(2), total=D("59.98"), tax=D("10.00"))
+GADGET = line(product_key="107", sku="PROD-007", total=D("59.00"), tax=D("9.83"))
+O1 = OrderSnapshot(
+    key="5",
+    reference="1001",
+    status="any",
+    currency="EUR",
+    placed_at=datetime(2024, 3, 15, 14, 25, 7, tzinfo=ZoneInfo("Europe/Paris")),
+    total=D("123.88"),
+    shipping=D("4.90"),
+    tax=D("19.83"),
+    store="shop.example.com",
+    customer=Customer(key="42", email="john.doe@example.com", first_name="John", last_name="Doe"),
+    lines=(WIDGET, GADGET),
+)
+LINE_1 = {
+    "product_id": "100",
+    "sku": "PROD-001",
+    "quantity": 2,
+    "unit_price": D("24.99"),
+    "subtotal": D("49.98"),
+    "tax": D(10),
+    "total": D("59.98"),
+}
+LINE_2 = {
+    "product_id": "107",
+    "sku": "PROD-007",
+    "quantity": 1,
+    "unit_price": D("49.17"),
+    "subtotal": D("49.17"),
+    "tax": D("9.83"),
+    "total": D(59),
+}
+GOLDEN = {
+    "@type": "order",
+    "id": "1001",
+    "timestamp": "2024-03-15T13:25:07+00:00",
+    "grand_total": D("123.88"),
+    "subtotal": D("99.15"),
+    "shipping": D("4.9"),
+    "tax": D("19.83"),
+    "currency": "EUR",
+    "status": "complete",
+    "is_valid": True,
+    "customer": {"id": "42", "email": "john.doe@example.com", "firstname": "John", "lastname": "Doe"},
+    "lineitems": [LINE_1, LINE_2],
+    "channel": "online",
+    "store": "shop.example.com",
+}
+
+
+def attempt(
+    snapshot: OrderSnapshot, status: str = "complete", *, is_sale: bool = True, **options: Any
+) -> Request | Outcome:
+    return OMETRIA.build(snapshot, told=Told(status=status, is_sale=is_sale), account=account(**options), now=NOW)
+
+
+def build(snapshot: OrderSnapshot, status: str = "complete", **options: Any) -> Request:
+    request = attempt(snapshot, status, **options)
+    assert isinstance(request, Request), request
+    return request
+
+
+def parse(request: Request) -> dict[str, Any]:
+    return json.loads(request.body, parse_float=Decimal)
+
+
+def sent(snapshot: OrderSnapshot, status: str = "complete", **options: Any) -> dict[str, Any]:
+    return parse(build(snapshot, status, **options))
+
+
+def reason(snapshot: OrderSnapshot) -> str:
+    outcome = attempt(snapshot)
+    assert isinstance(outcome, Outcome) and outcome.kind is Kind.REFUSED
+    return outcome.reason
+
+
+def test_om_01_basic_order_whole_request() -> None:
+    request = build(O1)
+    assert (request.method, request.url) == ("POST", "https://api.ometria.com/v2/orders/1001")
+    assert request.headers == {"X-Ometria-Auth": KEY, "Content-Type": "application/json", "Accept": "application/json"}
+    assert parse(request) == GOLDEN
+    assert KEY.encode() not in request.body
+
+
+def test_om_01_gross_unit_price() -> None:
+    content = sent(O1, unit_price="gross")
+    assert content.pop("lineitems") == [
+        {**LINE_1, "unit_price": D("29.99"), "subtotal": D("59.98")},
+        {**LINE_2, "unit_price": D(59), "subtotal": D(59)},
+    ]
+    assert content == {name: value for name, value in GOLDEN.items() if name != "lineitems"}
+
+
+def test_om_02_path_encoding() -> None:
+    request = build(replace(O1, reference="A/1001 #7é"))
+    assert request.url == "https://api.ometria.com/v2/orders/A%2F1001%20%237%C3%A9"
+    assert parse(request)["id"] == "A/1001 #7é"
+
+
+def test_om_02_a_reference_that_would_be_another_path() -> None:
+    assert reason(replace(O1, reference="..")) == "unreadable_order"
+
+
+@pytest.mark.parametrize("discount", ["5.00", "-5.00"])
+def test_om_03_discount_sign(discount: str) -> None:
+    content = sent(replace(O1, discount=D(discount), total=D("118.88")))
+    assert content == {**GOLDEN, "discount": D(-5), "grand_total": D("118.88")}
+
+
+def test_om_03_line_discount_fits_the_sum() -> None:
+    item = sent(replace(O1, lines=(replace(WIDGET, discount=D(6)), GADGET)))["lineitems"][0]
+    assert item["discount"] == -6
+    assert item["subtotal"] == item["quantity"] * item["unit_price"] == D("55.98")
+    assert item["subtotal"] + item["discount"] + item["tax"] == item["total"]
+
+
+def test_om_04_partial_refund() -> None:
+    back = replace(WIDGET, quantity_refunded=D(1), refunded=D("29.99"))
+    changed = {
+        **LINE_1,
+        "quantity": 1,
+        "quantity_refunded": 1,
+        "refunded": D("29.99"),
+        "subtotal": D("24.99"),
+        "tax": D(5),
+        "total": D("29.99"),
+    }
+    assert sent(replace(O1, lines=(back, GADGET))) == {**GOLDEN, "lineitems": [changed, LINE_2]}
+
+
+def test_om_05_one_line_wholly_refunded_stays() -> None:
+    back = replace(WIDGET, quantity_refunded=D(2), refunded=D("59.98"))
+    gone = {
+        **LINE_1,
+        "quantity": 0,
+        "quantity_refunded": 2,
+        "refunded": D("59.98"),
+        "subtotal": 0,
+        "tax": 0,
+        "total": 0,
+    }
+    assert sent(replace(O1, lines=(back, GADGET))) == {**GOLDEN, "lineitems": [gone, LINE_2]}
+
+
+def test_om_06_full_refund_by_status_and_by_lines() -> None:
+    wanted = {**GOLDEN, "status": "refunded", "is_valid": False}
+    lines = tuple(replace(each, quantity_refunded=each.quantity, refunded=each.total) for each in O1.lines)
+    assert sent(O1, "refunded", is_sale=False) == wanted
+    assert sent(replace(O1, lines=lines)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("customer", "wanted"),
+    [
+        (Customer(email="a@example.com", first_name="A"), {"email": "a@example.com", "firstname": "A"}),
+        (Customer(first_name="A", last_name="B"), {"firstname": "A", "lastname": "B"}),
+        (Customer(key="a@example.com", email="no address"), None),
+        (Customer(), None),
+    ],
+)
+def test_om_07_guest(customer: Customer, wanted: Any) -> None:
+    assert sent(replace(O1, customer=customer)).get("customer") == wanted
+
+
+def test_om_07_customer_not_sent() -> None:
+    assert "customer" not in sent(O1, send_customer=False)
+
+
+def test_om_08_time_zones(settings: Any) -> None:
+    settings.TIME_ZONE = "Europe/Paris"
+    moment = datetime(2024, 7, 1, 0, 30, 0, 987654, tzinfo=timezone(timedelta(hours=2)))
+    for placed_at in (moment, moment.replace(tzinfo=None)):
+        assert sent(replace(O1, placed_at=placed_at))["timestamp"] == "2024-06-30T22:30:00+00:00"
+
+
+@pytest.mark.parametrize(("currency", "amount"), [("KWD", "12.345"), ("JPY", "1500"), ("eur", "7.5")])
+def test_om_09_currencies(currency: str, amount: str) -> None:
+    request = build(replace(O1, currency=currency, total=None, shipping=None, tax=None, lines=(line(total=D(amount)),)))
+    assert f'"grand_total":{amount},'.encode() in request.body
+    assert parse(request)["currency"] == currency.upper()
+
+
+@pytest.mark.parametrize("currency", ["EURO", "", "€€€"])
+def test_om_09_bad_currency(currency: str) -> None:
+    assert reason(replace(O1, currency=currency)) == "bad_currency"
+
+
+def test_om_10_unicode() -> None:
+    name = "Crème brûlée – ½ kg 🍮 & <Été> 100%+"
+    customer = Customer(first_name="Łucja", last_name="Müller")
+    request = build(replace(O1, customer=customer, lines=(replace(WIDGET, details={"name": name}), GADGET)))
+    assert request.body.isascii()
+    assert parse(request)["lineitems"][0]["properties"] == {"name": name}
+    assert parse(request)["customer"] == {"firstname": "Łucja", "lastname": "Müller"}
+
+
+def test_om_11_huge_properties_are_trimmed_by_whole_keys() -> None:
+    properties = {f"key{number}": "é" * 10 for number in range(500)}
+    request = build(replace(O1, properties=properties, lines=(replace(WIDGET, details=properties), GADGET)))
+    kept = parse(request).get("properties", {})
+    everything = [kept, *(item.get("properties", {}) for item in parse(request)["lineitems"])]
+    assert sum(len(json.dumps(each, separators=(",", ":"))) for each in everything if each) <= 1000
+    assert {value for each in everything for value in each.values()} == {"é" * 10}
+    assert len(request.body) < 60_000
+
+
+def test_om_11_too_large() -> None:
+    assert reason(replace(O1, total=None, tax=None, lines=(line(),) * 2000)) == "too_large"
+
+
+def test_om_12_totals_mismatch() -> None:
+    assert reason(replace(O1, total=D("123.91"))) == "totals_mismatch"
+    assert sent(replace(O1, total=D("123.90")))["grand_total"] == D("123.9")
+
+
+ORDER, CREDENTIAL = Scope.ORDER, Scope.CREDENTIAL
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "scope", "code"),
+    [
+        (200, "{}", Kind.DELIVERED, ORDER, "accepted"),
+        (200, '{"@type":"order"}', Kind.DELIVERED, ORDER, "accepted"),
+        (200, "", Kind.DELIVERED, ORDER, "accepted"),
+        (201, "{}", Kind.DELIVERED, ORDER, "unverified"),
+        (202, "", Kind.DELIVERED, ORDER, "unverified"),
+        (204, "", Kind.DELIVERED, ORDER, "unverified"),
+        (200, "<html>", Kind.RETRY, CREDENTIAL, "unreadable_reply"),
+        (200, "[]", Kind.RETRY, CREDENTIAL, "unreadable_reply"),
+        (200, '{"status":"OK","accepted":0,"rejected":1}', Kind.REFUSED, ORDER, "refused"),
+        (400, '{"error":"not a valid value"}', Kind.REFUSED, ORDER, "refused"),
+        (422, "{}", Kind.REFUSED, ORDER, "refused"),
+        (400, "Payload invalid: Record is too large.", Kind.REFUSED, ORDER, "too_large"),
+        (413, "", Kind.REFUSED, ORDER, "too_large"),
+        (401, "", Kind.REFUSED, CREDENTIAL, "key_refused"),
+        (403, "", Kind.REFUSED, CREDENTIAL, "key_refused"),
+        (404, "", Kind.REFUSED, CREDENTIAL, "wrong_address"),
+        (405, "", Kind.REFUSED, CREDENTIAL, "wrong_address"),
+        (429, "", Kind.RETRY, CREDENTIAL, "rate_limited"),
+        (500, "", Kind.RETRY, CREDENTIAL, "vendor_error"),
+        (504, "", Kind.RETRY, CREDENTIAL, "vendor_error"),
+        (301, "", Kind.REFUSED, CREDENTIAL, "redirect"),
+        (307, "", Kind.RETRY, CREDENTIAL, "redirect_temporary"),
+    ],
+)
+def test_om_15_replies(status: int, body: str, kind: Kind, scope: Scope, code: str) -> None:
+    outcome = OMETRIA.read(Response(status=status, headers={}, body=body.encode()), account=account())
+    assert (outcome.kind, outcome.scope, outcome.reason) == (kind, scope, code)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"), [({}, 1), ({"retry-after": "30"}, 30), ({"x-queuesize-remaining": "0"}, 60)]
+)
+def test_om_15_429_waits(headers: dict[str, str], seconds: float) -> None:
+    assert OMETRIA.read(Response(status=429, headers=headers, body=b""), account=account()).retry_after == seconds
+
+
+def test_fractional_quantity_is_one_piece_that_says_so() -> None:
+    snapshot = replace(O1, total=None, tax=None, lines=(line(quantity=D("1.500"), total=D(15)),))
+    (item,) = sent(snapshot)["lineitems"]
+    assert (item["quantity"], item["unit_price"], item["total"]) == (1, 15, 15)
+    assert item["properties"] == {"quantity": "1.5"}
+
+
+def test_sku_only_names_no_product_id() -> None:
+    assert [item.keys() & {"product_id", "sku"} for item in sent(O1, product_matching="sku")["lineitems"]] == [
+        {"sku"},
+        {"sku"},
+    ]
+    assert reason(replace(O1, lines=(replace(WIDGET, sku="", product_key=""),), total=None, tax=None)) == "no_items"
+
+
+def test_shipping_tax_is_said_once() -> None:
+    content = sent(replace(O1, tax=D("20.65")))
+    assert (content["tax"], content["shipping"], content["subtotal"]) == (D("20.65"), D("4.08"), D("99.15"))
+
+
+def test_shown_holds_no_key_and_nobody() -> None:
+    somebody = Address(first_name="Johnny", last_name="Doe", city="Paris", country_code="fr")
+    snapshot = replace(O1, billing=somebody, delivery=somebody, properties={"gift": "for Anna"})
+    request = build(snapshot, send_addresses=True)
+    assert parse(request)["billing_address"] == {"city": "Paris", "country_code": "FR"}
+    for secret in (KEY, "john.doe", "John", "Doe", "Paris", "Anna"):
+        assert secret not in request.shown
+    assert KEY not in request.fingerprint and KEY not in repr(request).replace(repr(request.headers), "")
+
+
+def test_probe_reads_a_list() -> None:
+    request = OMETRIA.probe(account=account())
+    assert (request.method, request.url) == ("GET", "https://api.ometria.com/v2/orders?limit=1")
+    for status, body, is_good in ((200, b"[]", True), (403, b"", False), (200, b"<html>", False), (500, b"", None)):
+        response = Response(status=status, headers={}, body=body)
+        assert OMETRIA.read_probe(response, account=account()).is_good is is_good
+
+
+texts = st.text(max_size=8)
+numbers = st.one_of(
+    st.decimals(allow_nan=True, allow_infinity=True),
+    st.decimals(min_value=-1000, max_value=1000, places=3),
+    st.sampled_from([D(0), D(1), D("1E+30"), D("-0.5"), D("1E-40")]),
+)
+values = st.one_of(texts, st.none(), numbers, st.integers(), st.floats(), st.binary(max_size=3), st.booleans())
+odd_lines = st.builds(
+    Line,
+    product_id=texts,
+    name=texts,
+    sku=texts,
+    product_key=texts,
+    quantity=numbers,
+    total=numbers,
+    tax=st.none() | numbers,
+    discount=numbers,
+    quantity_refunded=numbers,
+    refunded=numbers,
+    details=st.dictionaries(texts, values, max_size=2),
+)
+currencies = st.sampled_from([currency.code for currency in Currency])
+odd_orders = st.builds(
+    OrderSnapshot,
+    key=texts,
+    reference=texts,
+    status=texts,
+    currency=currencies | texts,
+    lines=st.lists(odd_lines, max_size=2).map(tuple),
+    placed_at=st.none() | st.datetimes() | st.datetimes(timezones=st.just(UTC)),
+    total=st.none() | numbers,
+    shipping=st.none() | numbers,
+    discount=numbers,
+    tax=st.none() | numbers,
+    customer=st.builds(Customer, key=texts, email=texts, first_name=texts, last_name=texts),
+    properties=st.dictionaries(texts, values, max_size=2),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(odd_orders, texts, st.booleans(), st.sampled_from(["net", "gross"]))
+def test_any_order_builds_or_says_why_not(snapshot: OrderSnapshot, status: str, is_sale: bool, price: str) -> None:
+    result = attempt(snapshot, status, is_sale=is_sale, unit_price=price)
+    if isinstance(result, Outcome):
+        assert result.reason in REASONS
+    else:
+        assert parse(result)["@type"] == "order"
+
+
+amounts = st.decimals(min_value=0, max_value=10**9, places=3)
+
+
+@settings(max_examples=150, deadline=None)
+@given(currencies, st.lists(st.tuples(st.integers(1, 99), amounts), min_size=1, max_size=4), amounts, amounts)
+def test_parsed_amounts_are_the_decimals_and_add_up(
+    currency: str, bought: list[tuple[int, Decimal]], shipping: Decimal, discount: Decimal
+) -> None:
+    lines = tuple(line(quantity=D(quantity), total=total) for quantity, total in bought)
+    content = sent(
+        replace(O1, currency=currency, lines=lines, shipping=shipping, discount=discount, total=None, tax=None)
+    )
+    whole = sum((total for _quantity, total in bought), D(0)) + shipping - discount
+    assert abs(content["grand_total"] - whole) <= D("0.5")
+    assert content["subtotal"] + content["shipping"] + content.get("discount", 0) == content["grand_total"]
+    assert [item["quantity"] for item in content["lineitems"]] == [quantity for quantity, _total in bought]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(100, 599), st.binary() | texts.map(lambda text: text.encode("utf-8", "replace")), texts, texts)
+def test_read_is_total(status: int, body: bytes, wait: str, left: str) -> None:
+    headers = {"retry-after": wait, "x-queuesize-remaining": left}
+    assert OMETRIA.read(Response(status=status, headers=headers, body=body), account=account()).reason in REASONS
