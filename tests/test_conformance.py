@@ -12,9 +12,9 @@ TABLE = BASE_DIR / "docs" / "conformance.md"
 CASES = {"OS": 15, "OZ": 13, "GR": 15, "OM": 15}
 HEAD = """# Conformance
 
-Each vendor's document was turned into numbered cases: OS for Optico's Sales API, OM for Ometria, OZ for Optimizely, GR for
-Guaranteed Reviews. Where a case and the document disagree, the test follows the document and its comment says why.
-This table is made from the tests by `python -m tests.test_conformance`, and a test holds it against them.
+Each vendor's document was turned into numbered cases: OS for Optico's Sales API, OM for Ometria, OZ for Optimizely,
+GR for Guaranteed Reviews. Where a case and the document disagree, the test follows the document and its comment says
+why. This table is made from the tests by `python -m tests.test_conformance`, and a test holds it against them.
 
 | case | tests |
 | --- | --- |
