@@ -134,12 +134,11 @@ def resend(subject_ids: Collection[int], *, credential_id: int | None = None) ->
                         state = SyncState(subject=subject, credential=credential)
                         new.append(state)
                     known = state.last_queued or subject.status
-                    state.resend(status=status or known, due_at=now, manner=credential.manner)
+                    count += state.resend(status=status or known, due_at=now, manner=credential.manner)
             for credential in credentials:
                 credential.map_statuses({state.last_queued for state in (*states.values(), *new)})
             upsert(states.values(), _RESENT_FIELDS, using=using)
             SyncState.objects.using(using).bulk_create(new)
-            count += len(states) + len(new)
     return count
 
 

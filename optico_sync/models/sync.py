@@ -314,13 +314,13 @@ class SyncState(models.Model):
         elif not self.is_held:
             self.schedule(due_at)
 
-    def resend(self, *, status: str, due_at: datetime, manner: Manner = Manner.EVERY_STATUS) -> None:
+    def resend(self, *, status: str, due_at: datetime, manner: Manner = Manner.EVERY_STATUS) -> bool:
         """Send again although nothing changed, under the order's ``status`` of now; not saved yet.
 
-        What a vendor is told once is never told again.
+        False, and nothing changes, where the vendor was told and is told only once.
         """
         if manner is Manner.ONCE and self.delivered_at:
-            return
+            return False
         is_news = status != self.last_queued or not (self.queue or self.sent_status)
         if status and is_news and manner is Manner.EVERY_STATUS:
             self.queue, self.last_queued = [*self.queue, status], status
@@ -332,6 +332,7 @@ class SyncState(models.Model):
         if not self.lease:
             self.due_at = due_at
         self.state, self.reason, self.detail = self.State.WAITING, "", ""
+        return True
 
     def hold(self) -> None:
         """Send nothing until released; what a worker has in flight is settled as usual."""
