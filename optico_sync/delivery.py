@@ -119,10 +119,9 @@ class _Pace:
 
     def __init__(self, rate: float | None, next_slot_at: datetime | None, now: datetime) -> None:
         self.rate = rate / self.SLACK if rate else None
-        self._began = time.monotonic()
         self._first = max((next_slot_at - now).total_seconds(), 0.0) if next_slot_at else 0.0
+        self._next = time.monotonic() + self._first
         self._now = now
-        self._taken = 0
         self._lock = threading.Lock()
 
     @property
@@ -136,14 +135,17 @@ class _Pace:
         assert self.rate  # noqa: S101 - for the type checker
         return self._now + timedelta(seconds=self._first + count / self.rate)
 
-    def wait(self) -> float:
-        """Seconds until the next request of this claim may start."""
+    def wait(self, stop: threading.Event) -> bool:
+        """Rest until the next request may start. True when ``stop`` was set meanwhile.
+
+        The lock is kept while resting: a thread that wakes late then pushes back those behind it.
+        """
         if not self.rate:
-            return 0.0
+            return False
         with self._lock:
-            slot = self._first + self._taken / self.rate
-            self._taken += 1
-        return max(slot - (time.monotonic() - self._began), 0.0)
+            stopped = stop.wait(max(self._next - time.monotonic(), 0.0))
+            self._next = max(self._next, time.monotonic()) + 1 / self.rate
+            return stopped
 
 
 @dataclass
@@ -329,7 +331,7 @@ class Lane:
         """One exchange. Not begun when the worker stops, the vendor is in trouble, or the lease could run out."""
         verdict, request = plan.verdict, plan.request
         assert verdict is not None and request is not None  # noqa: S101 - for the type checker
-        if self._stop.wait(claim.pace.wait()):
+        if claim.pace.wait(self._stop):
             plan.verdict = dataclasses.replace(verdict, outcome=_NOT_TRIED)
             return
         too_late = claim.ends.left() < claim.vendor.timeout.total + _MARGIN
