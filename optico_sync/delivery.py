@@ -45,7 +45,7 @@ from optico_sync.models.sync import REPEAT_DELAYS
 from optico_sync.outcome import Kind, Outcome, Scope, credential_refused, delivered, not_sent, refused, retry
 from optico_sync.shops import get_shop
 from optico_sync.snapshot import OrderSnapshot
-from optico_sync.transport import Limits, Transport
+from optico_sync.transport import open_transport
 from optico_sync.vendors.base import Account, Manner, Request, Response, Told, Vendor, excerpt
 
 logger = logging.getLogger(__name__)
@@ -185,7 +185,7 @@ class Lane:
         self._worker = worker
         self._stop = stop or threading.Event()
         self._clock = clock
-        self._make_sender = sender or _make_transport
+        self._make_sender = sender or open_transport
         self._using = router.db_for_write(SyncState)
         self._sender: Sender | None = None
         self._pool: ThreadPoolExecutor | None = None
@@ -480,12 +480,6 @@ def _pause(credential: VendorCredential, reason: str, detail: str, now: datetime
     credential.pause(reason, detail, now)
     credential.save(update_fields=["paused_at", "pause_reason", "pause_detail"])
     logger.warning("Credential %s is paused: %s", credential.pk, reason)
-
-
-def _make_transport(vendor: Vendor, connections: int) -> Sender:
-    options = conf.options()
-    limits = Limits(allowed_networks=options.ALLOWED_NETWORKS, ca_bundle=options.CA_BUNDLE)
-    return Transport(timeout=vendor.timeout, limits=limits, connections=connections)
 
 
 def _read_orders(keys: Sequence[str], using: str) -> Mapping[str, OrderSnapshot | UnreadableOrder]:

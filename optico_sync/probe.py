@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from optico_sync import conf
 from optico_sync.exceptions import ConfigurationError, EncryptionKeyError, TransportError
 from optico_sync.models import VendorCredential
-from optico_sync.transport import Limits, Transport
+from optico_sync.transport import open_transport
 from optico_sync.vendors.base import Finding
 
 
@@ -19,9 +18,7 @@ def probe(credential: VendorCredential) -> Finding:
         return _bad(credential, "secret_unreadable")
     if any(not account.secrets.get(secret.name) for secret in vendor.secrets):
         return _bad(credential, "incomplete_credential")
-    options = conf.options()
-    limits = Limits(allowed_networks=options.ALLOWED_NETWORKS, ca_bundle=options.CA_BUNDLE)
-    transport = Transport(timeout=vendor.timeout, limits=limits, connections=1)
+    transport = open_transport(vendor, 1)
     try:
         response = transport.send(vendor.probe(account=account))
     except TransportError as error:

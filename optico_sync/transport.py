@@ -26,9 +26,10 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.ssl_match_hostname import CertificateError
 
+from optico_sync import conf
 from optico_sync.conf import Network
 from optico_sync.exceptions import ForbiddenAddress, NoAnswer, NotConnected, TransportError
-from optico_sync.vendors.base import Request, Response, Timeout
+from optico_sync.vendors.base import Request, Response, Timeout, Vendor
 
 #: No documented reply is longer than a line; what comes after this is not read.
 MAX_REPLY = 64 * 1024
@@ -108,6 +109,13 @@ class Transport:
         else:
             prepared.headers.pop("Content-Length", None)
         return prepared
+
+
+def open_transport(vendor: Vendor, connections: int) -> Transport:
+    """A transport to ``vendor`` within the limits that the settings draw."""
+    options = conf.options()
+    limits = Limits(allowed_networks=options.ALLOWED_NETWORKS, ca_bundle=options.CA_BUNDLE)
+    return Transport(timeout=vendor.timeout, limits=limits, connections=connections)
 
 
 def _read(raw: Any) -> bytes:
