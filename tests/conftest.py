@@ -3,10 +3,23 @@ from collections.abc import Iterator
 
 import pytest
 from django.db import connection
+from django.utils import translation
+from hypothesis import HealthCheck, settings
 
 from optico_sync.models import VendorCredential
 from optico_sync.sandbox.client import SandboxServer
 from tests.helpers import KEY, STATUSES, Clock, Vendor, make_credential
+
+# A busy machine is no bug: neither a slow example nor slow making of examples is a failure.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True)
+def own_language() -> Iterator[None]:
+    """A page asked for in French leaves its language to the thread, and so to the next test."""
+    yield
+    translation.deactivate()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
