@@ -1,4 +1,4 @@
-"""Capture: every save of an order, or of what belongs to it, becomes one row in the shop's own transaction.
+"""Capture: every save of an order or cart, or of what belongs to it, becomes one row in the shop's own transaction.
 
 It runs inside the shop's checkout. So it makes exactly one round trip, asks the database nothing, and lets nothing
 out: a failure is counted, logged, and told to the relay by the next event that succeeds.
@@ -21,9 +21,9 @@ from django.utils import timezone
 from optico_sync import attribution, conf
 from optico_sync.attribution import NOTHING, Attribution
 from optico_sync.exceptions import ConfigurationError
-from optico_sync.models import OutboxEvent, Subject
+from optico_sync.models import OutboxEvent
 from optico_sync.shops import get_shop
-from optico_sync.shops.base import Relation, ShopAdapter
+from optico_sync.shops.base import Reader, Relation
 
 logger = logging.getLogger(__name__)
 
@@ -44,12 +44,13 @@ def connect() -> None:
         if conf.options().ORDER or conf.options().SHOP != "mapping":
             logger.error("No order is captured: %s", error)
         return
-    _watch(shop.order_model, _order_receiver(shop, OutboxEvent.Change.SAVED), signals.post_save)
-    _watch(shop.order_model, _order_receiver(shop, OutboxEvent.Change.DELETED), signals.post_delete)
-    for relation in shop.relations:
-        receiver = _related_receiver(relation)
-        _watch(relation.model, receiver, signals.post_save, relation.path)
-        _watch(relation.model, receiver, signals.post_delete, relation.path)
+    for kind, reader in shop.readers.items():
+        _watch(reader.model, _subject_receiver(kind, reader, OutboxEvent.Change.SAVED), signals.post_save, kind)
+        _watch(reader.model, _subject_receiver(kind, reader, OutboxEvent.Change.DELETED), signals.post_delete, kind)
+        for relation in reader.relations:
+            receiver = _related_receiver(kind, relation)
+            _watch(relation.model, receiver, signals.post_save, f"{kind}.{relation.path}")
+            _watch(relation.model, receiver, signals.post_delete, f"{kind}.{relation.path}")
 
 
 def disconnect() -> None:
@@ -64,19 +65,17 @@ def missed() -> int:
     return _missed
 
 
-def _watch(
-    model: type[models.Model], receiver: Callable[..., None], signal: signals.ModelSignal, path: str = ""
-) -> None:
+def _watch(model: type[models.Model], receiver: Callable[..., None], signal: signals.ModelSignal, name: str) -> None:
     """Connect to ``model``, its proxies and its children: a signal names the class that was saved, not its parent."""
     for sender in apps.get_models():
         if issubclass(sender, model):
-            uid = f"{_UID}.{path}"
+            uid = f"{_UID}.{name}"
             signal.connect(receiver, sender=sender, weak=False, dispatch_uid=uid)
             _connected.append((signal, sender, uid))
 
 
-def _order_receiver(shop: ShopAdapter, change: str) -> Callable[..., None]:
-    def order_changed(
+def _subject_receiver(kind: str, reader: Reader, change: str) -> Callable[..., None]:
+    def subject_changed(
         sender: Any = None, instance: Any = None, raw: bool = False, using: str | None = None, **kwargs: Any
     ) -> None:
         if raw or instance is None:
@@ -84,9 +83,10 @@ def _order_receiver(shop: ShopAdapter, change: str) -> Callable[..., None]:
         try:
             if not conf.options().ENABLED:
                 return
-            facts = shop.facts(instance)
+            facts = reader.facts(instance)
             _insert(
                 using or router.db_for_write(sender),
+                kind=kind,
                 key=_key(instance._meta.pk, instance.pk),
                 change=change,
                 reference=facts.reference,
@@ -96,12 +96,12 @@ def _order_receiver(shop: ShopAdapter, change: str) -> Callable[..., None]:
         except Exception as error:
             _count_missed(error)
 
-    return order_changed
+    return subject_changed
 
 
-def _related_receiver(relation: Relation) -> Callable[..., None]:
-    path = "" if relation.order_field else relation.path
-    field = relation.model._meta.get_field(relation.order_field or relation.model._meta.pk.attname)
+def _related_receiver(kind: str, relation: Relation) -> Callable[..., None]:
+    path = "" if relation.owner_field else relation.path
+    field = relation.model._meta.get_field(relation.owner_field or relation.model._meta.pk.attname)
 
     def related_changed(
         sender: Any = None, instance: Any = None, raw: bool = False, using: str | None = None, **kwargs: Any
@@ -111,10 +111,11 @@ def _related_receiver(relation: Relation) -> Callable[..., None]:
         try:
             if not conf.options().ENABLED:
                 return
-            key = getattr(instance, relation.order_field) if relation.order_field else instance.pk
+            key = getattr(instance, relation.owner_field) if relation.owner_field else instance.pk
             if key is not None:
                 _insert(
                     using or router.db_for_write(sender),
+                    kind=kind,
                     key=_key(field, key),
                     relation=path,
                     change=OutboxEvent.Change.RELATED,
@@ -134,6 +135,7 @@ def _key(field: Any, value: Any) -> str:
 def _insert(
     using: str,
     *,
+    kind: str,
     key: str,
     change: str,
     relation: str = "",
@@ -148,7 +150,7 @@ def _insert(
         return
     earlier_losses = _missed
     values = {
-        "kind": Subject.Kind.ORDER.value,
+        "kind": kind,
         "key": key,
         "relation": relation,
         "change": str(change),

@@ -31,10 +31,14 @@ class Options:
     SHOP: str = "mapping"
     #: The shop's order model and the names of its fields. See the README.
     ORDER: Mapping[str, Any] = field(default_factory=dict)
+    #: The shop's cart model and the names of its fields; empty where carts are not told to anybody. See the README.
+    CART: Mapping[str, Any] = field(default_factory=dict)
     #: Fernet keys for the vendors' secrets. The first encrypts, all of them decrypt.
     ENCRYPTION_KEYS: tuple[str, ...] = field(default=(), repr=False)
     #: How long an order rests after a save before it is first sent.
     QUIET_PERIOD: float = 5.0
+    #: The same for a cart: agents see it while the visitor shops.
+    CART_QUIET_PERIOD: float = 2.0
     #: Networks that vendors may live in although they are not public, and without https: "127.0.0.0/8".
     ALLOWED_NETWORKS: tuple[Network, ...] = ()
     #: Cookies that may hold Optico's visit id; the first valid one wins.
@@ -117,8 +121,10 @@ _READERS: dict[str, Callable[[object], Any]] = {
     "ENABLED": _flag,
     "SHOP": _text,
     "ORDER": _table,
+    "CART": _table,
     "ENCRYPTION_KEYS": _texts,
     "QUIET_PERIOD": _seconds(0),
+    "CART_QUIET_PERIOD": _seconds(0),
     "ALLOWED_NETWORKS": _networks,
     "VISIT_COOKIES": _texts,
     "VENDORS": _paths,

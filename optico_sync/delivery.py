@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ from optico_sync.exceptions import (
     EncryptionKeyError,
     ForbiddenAddress,
     TransportError,
-    UnreadableOrder,
+    Unreadable,
 )
 from optico_sync.models import (
     Attempt,
@@ -44,7 +44,7 @@ from optico_sync.models.credentials import BREAKER_THRESHOLD
 from optico_sync.models.sync import REPEAT_DELAYS
 from optico_sync.outcome import Kind, Outcome, Scope, credential_refused, delivered, not_sent, refused, retry
 from optico_sync.shops import get_shop
-from optico_sync.snapshot import OrderSnapshot
+from optico_sync.snapshot import CartSnapshot, OrderSnapshot
 from optico_sync.transport import open_transport
 from optico_sync.vendors.base import Account, Manner, Request, Response, Told, Vendor, excerpt
 
@@ -75,6 +75,8 @@ class _Plan:
     """What to do about one claimed row: verdicts that need no vendor, then perhaps one request."""
 
     state: SyncState
+    subject: Subject
+    manner: Manner
     verdicts: list[Verdict] = field(default_factory=list)
     verdict: Verdict | None = None
     request: Request | None = None
@@ -237,7 +239,7 @@ class Lane:
                 reason = "secret_unreadable" if isinstance(error, EncryptionKeyError) else "incomplete_credential"
                 _pause(credential, reason, str(error), now)
                 return None
-            if missing := [secret.name for secret in vendor.secrets if not account.secrets.get(secret.name)]:
+            if missing := vendor.missing_secrets(account):
                 _pause(credential, "incomplete_credential", ", ".join(missing), now)
                 return None
             lease = timedelta(seconds=conf.options().LEASE)
@@ -268,7 +270,7 @@ class Lane:
     # plan
 
     def _plan(self, claim: _Claim) -> list[_Plan]:
-        """Read all orders in a constant number of queries, and decide about each."""
+        """Read all orders and carts in a constant number of queries, and decide about each."""
         using = self._using
         subjects = Subject.objects.using(using).in_bulk([state.subject_id for state in claim.states])
         mappings = {
@@ -278,35 +280,62 @@ class Lane:
             .select_related("declared")
         }
         rules = list(RoutingRule.objects.using(using).filter(credential__vendor=claim.credential.vendor))
-        snapshots = _read_orders([subject.key for subject in subjects.values()], using)
+        snapshots = _read_all(subjects.values(), using)
         plans = []
         for state in claim.states:
-            plan = _Plan(state)
-            plans.append(plan)
             subject = subjects[state.subject_id]
-            steps = state.steps(claim.vendor.manner)
+            manner = claim.credential.manner_of(subject.kind)
+            plan = _Plan(state, subject, manner or Manner.NEWEST)
+            plans.append(plan)
+            steps = state.steps(plan.manner) if manner else []
             if not steps:
                 step = Step(shop_status=subject.status, index=None)
                 outcome = delivered("unchanged") if state.delivered_at else not_sent("never_offered")
                 plan.verdicts = [Verdict(step=step, outcome=outcome, is_final=True)]
                 continue
-            whole = _decide_whole(snapshots.get(subject.key), subject, claim.credential, rules)
+            whole = _decide_whole(snapshots[subject.kind].get(subject.key), subject, claim.credential, rules)
             if isinstance(whole, Outcome):
                 plan.verdicts = [Verdict(step=step, outcome=whole, is_final=True) for step in steps]
-                continue
-            for step in steps:
-                if claim.vendor.manner is not Manner.EVERY_STATUS:
-                    step = dataclasses.replace(step, shop_status=whole.status)
-                    if wait := _hold_left(claim, subject):
-                        plan.verdicts.append(Verdict(step=step, outcome=wait))
-                        break
-                verdict, request = _decide(step, state, whole, mappings.get(step.shop_status), claim)
-                if request is None:
-                    plan.verdicts.append(verdict)
-                else:
-                    plan.verdict, plan.request = verdict, request
-                    break
+            elif isinstance(whole, CartSnapshot):
+                self._plan_cart(plan, steps[0], whole, claim)
+            else:
+                self._plan_order(plan, steps, whole, mappings, claim)
         return plans
+
+    def _plan_cart(self, plan: _Plan, step: Step, cart: CartSnapshot, claim: _Claim) -> None:
+        vendor = claim.vendor
+        request = _build(vendor, lambda: vendor.build_cart(cart, account=claim.account, now=claim.now))
+        self._propose(plan, Verdict(step=step, outcome=_NOT_TRIED), request)
+
+    def _plan_order(
+        self,
+        plan: _Plan,
+        steps: Sequence[Step],
+        order: OrderSnapshot,
+        mappings: Mapping[str, StatusMapping],
+        claim: _Claim,
+    ) -> None:
+        for step in steps:
+            if plan.manner is not Manner.EVERY_STATUS:
+                step = dataclasses.replace(step, shop_status=order.status)
+                if wait := _hold_left(claim, plan.subject):
+                    plan.verdicts.append(Verdict(step=step, outcome=wait))
+                    break
+            verdict, request = _decide(step, order, mappings.get(step.shop_status), claim)
+            self._propose(plan, verdict, request)
+            if plan.request:
+                break
+
+    def _propose(self, plan: _Plan, verdict: Verdict, request: Request | Outcome) -> None:
+        """Plan to send ``request``; an outcome, or content that the vendor has already, is a verdict by itself."""
+        state = plan.state
+        if isinstance(request, Outcome):
+            plan.verdicts.append(Verdict(step=verdict.step, outcome=request))
+        elif verdict.step.index is None and not state.is_repeat and request.fingerprint == state.fingerprint:
+            plan.verdicts.append(Verdict(step=verdict.step, outcome=delivered("unchanged")))
+        else:
+            plan.verdict = dataclasses.replace(verdict, fingerprint=request.fingerprint)
+            plan.request = request
 
     # send
 
@@ -339,7 +368,7 @@ class Lane:
             plan.verdict = dataclasses.replace(verdict, outcome=_NOT_TRIED)
             return
         started_at, began = datetime.now(UTC), time.monotonic()
-        response, outcome = _exchange(sender, request, claim)
+        response, outcome = _exchange(sender, request, plan.subject.kind, claim)
         health.count(outcome)
         if outcome.ambiguous and not claim.vendor.upserts:
             outcome = dataclasses.replace(outcome, ambiguous=False)
@@ -397,7 +426,7 @@ class Lane:
                         generation=plan.state.generation,
                         now=now,
                         vendor_is_down=is_down,
-                        manner=claim.vendor.manner,
+                        manner=plan.manner,
                     )
                 elif plan.attempt and claim.vendor.upserts:
                     row.doubt(now, repeats=len(REPEAT_DELAYS))
@@ -456,7 +485,7 @@ class Lane:
                 outcome = plan.verdict.outcome
                 if outcome.reason == "unknown_status":
                     unknown.add(plan.verdict.declared)
-                elif outcome.kind is Kind.DELIVERED:
+                elif outcome.kind is Kind.DELIVERED and plan.verdict.declared:
                     known.add(plan.verdict.declared)
         declared = DeclaredStatus.objects.using(self._using).filter(credential=claim.credential)
         if unknown:
@@ -482,33 +511,51 @@ def _pause(credential: VendorCredential, reason: str, detail: str, now: datetime
     logger.warning("Credential %s is paused: %s", credential.pk, reason)
 
 
-def _read_orders(keys: Sequence[str], using: str) -> Mapping[str, OrderSnapshot | UnreadableOrder]:
-    """All orders at once; when the adapter fails as a whole, each order says so and none is lost."""
+def _read_all(
+    subjects: Collection[Subject], using: str
+) -> Mapping[str, Mapping[str, OrderSnapshot | CartSnapshot | Unreadable]]:
+    """All orders and all carts, by kind and key."""
+    keys: dict[str, list[str]] = {}
+    for subject in subjects:
+        keys.setdefault(subject.kind, []).append(subject.key)
+    return {kind: _read_kind(kind, keys[kind], using) for kind in keys}
+
+
+def _read_kind(kind: str, keys: Sequence[str], using: str) -> Mapping[str, OrderSnapshot | CartSnapshot | Unreadable]:
+    """All at once; when the adapter fails as a whole, each of them says so and none is lost."""
     try:
-        return get_shop().read(keys, using=using)
+        reader = get_shop().readers.get(kind)
+        # Carts that the settings no longer name are gone for us.
+        return reader.read(keys, using=using) if reader else {}
     except (OperationalError, InterfaceError):
         # The database's trouble, not the orders'.
         raise
     except ConfigurationError as error:
-        problem = UnreadableOrder(str(error))
+        problem = Unreadable(str(error))
     except Exception as error:
-        logger.error("The shop's orders could not be read (%s).", type(error).__name__)
-        problem = UnreadableOrder(f"the shop adapter failed ({type(error).__name__})")
+        logger.error("The shop's orders or carts could not be read (%s).", type(error).__name__)
+        problem = Unreadable(f"the shop adapter failed ({type(error).__name__})")
     return dict.fromkeys(keys, problem)
 
 
 def _decide_whole(
-    snapshot: OrderSnapshot | UnreadableOrder | None,
+    snapshot: OrderSnapshot | CartSnapshot | Unreadable | None,
     subject: Subject,
     credential: VendorCredential,
     rules: Sequence[RoutingRule],
-) -> OrderSnapshot | Outcome:
-    """The order with its attribution, or the outcome that holds whatever its status."""
+) -> OrderSnapshot | CartSnapshot | Outcome:
+    """The order or cart with its attribution, or the outcome that holds whatever its status."""
     if snapshot is None:
-        return not_sent("order_deleted")
-    if isinstance(snapshot, UnreadableOrder):
+        return not_sent("order_deleted" if subject.kind == Subject.Kind.ORDER else "cart_over")
+    if isinstance(snapshot, Unreadable):
         return refused("unreadable_order", detail=str(snapshot))
-    if (snapshot.placed_at or subject.created_at) < credential.start_at:
+    if isinstance(snapshot, CartSnapshot):
+        if not snapshot.is_open:
+            return not_sent("cart_over")
+        began_at = subject.changed_at
+    else:
+        began_at = snapshot.placed_at or subject.created_at
+    if began_at < credential.start_at:
         return not_sent("before_start")
     if rules:
         rule = next((rule for rule in rules if rule.fits(snapshot)), None)
@@ -529,39 +576,30 @@ def _hold_left(claim: _Claim, subject: Subject) -> Outcome | None:
 
 
 def _decide(
-    step: Step, state: SyncState, snapshot: OrderSnapshot, mapping: StatusMapping | None, claim: _Claim
-) -> tuple[Verdict, Request | None]:
-    """The request for this step, or the verdict that needs none."""
+    step: Step, order: OrderSnapshot, mapping: StatusMapping | None, claim: _Claim
+) -> tuple[Verdict, Request | Outcome]:
+    """The verdict to come and its request for this step, or the outcome that needs none."""
+    verdict = Verdict(step=step, outcome=_NOT_TRIED)
     if mapping and mapping.choice == StatusMapping.Choice.DO_NOT_SEND:
-        return Verdict(step=step, outcome=not_sent("status_not_sent")), None
+        return verdict, not_sent("status_not_sent")
     if mapping is None or mapping.declared is None:
-        return Verdict(step=step, outcome=refused("unmapped_status", detail=step.shop_status)), None
-    declared = mapping.declared
+        return verdict, refused("unmapped_status", detail=step.shop_status)
+    vendor, declared = claim.vendor, mapping.declared
+    told = Told(status=declared.name, is_sale=declared.is_sale)
+    request = _build(vendor, lambda: vendor.build(order, told=told, account=claim.account, now=claim.now))
+    return dataclasses.replace(verdict, declared=declared.name, is_sale=declared.is_sale), request
+
+
+def _build(vendor: Vendor, build: Callable[[], Request | Outcome]) -> Request | Outcome:
+    """What the vendor makes of an order or cart; a bug in it spoils only that one."""
     try:
-        request = claim.vendor.build(
-            snapshot,
-            told=Told(status=declared.name, is_sale=declared.is_sale),
-            account=claim.account,
-            now=claim.now,
-        )
+        return build()
     except Exception as error:
-        logger.error("%s could not build a request (%s).", claim.vendor.name, type(error).__name__)
-        request = refused("unreadable_order", detail=type(error).__name__)
-    if isinstance(request, Outcome):
-        return Verdict(step=step, outcome=request), None
-    if step.index is None and not state.is_repeat and request.fingerprint == state.fingerprint:
-        return Verdict(step=step, outcome=delivered("unchanged")), None
-    verdict = Verdict(
-        step=step,
-        outcome=_NOT_TRIED,
-        declared=declared.name,
-        is_sale=declared.is_sale,
-        fingerprint=request.fingerprint,
-    )
-    return verdict, request
+        logger.error("%s could not build a request (%s).", vendor.name, type(error).__name__)
+        return refused("unreadable_order", detail=type(error).__name__)
 
 
-def _exchange(sender: Sender, request: Request, claim: _Claim) -> tuple[Response | None, Outcome]:
+def _exchange(sender: Sender, request: Request, kind: str, claim: _Claim) -> tuple[Response | None, Outcome]:
     """Send, and read what came back. Never raises."""
     try:
         response = sender.send(request)
@@ -573,7 +611,8 @@ def _exchange(sender: Sender, request: Request, claim: _Claim) -> tuple[Response
         logger.error("Sending to %s failed in an unexpected way (%s).", claim.vendor.name, type(error).__name__)
         return None, retry("dropped", detail=type(error).__name__, ambiguous=True)
     try:
-        return response, claim.vendor.read(response, account=claim.account)
+        read = claim.vendor.read_cart if kind == Subject.Kind.CART else claim.vendor.read
+        return response, read(response, account=claim.account)
     except Exception as error:
         logger.error("The answer of %s could not be read (%s).", claim.vendor.name, type(error).__name__)
         return response, retry("unreadable_reply", detail=type(error).__name__)

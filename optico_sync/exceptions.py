@@ -5,7 +5,7 @@
     OpticoSyncError
     |-- ConfigurationError     a setting is wrong; the message names it and the cure
     |-- EncryptionKeyError     a stored secret cannot be read with the keys in settings
-    |-- UnreadableOrder        the shop adapter could not read one order
+    |-- Unreadable             the shop adapter could not read one order or cart
     `-- TransportError         no answer came from the vendor
         |-- NotConnected       nothing was sent: name, connection or TLS failed
         |-- ForbiddenAddress   nothing was sent: the address is not allowed
@@ -27,8 +27,8 @@ class EncryptionKeyError(OpticoSyncError):
     """A stored secret cannot be read with the keys in ``OPTICO_SYNC["ENCRYPTION_KEYS"]``."""
 
 
-class UnreadableOrder(OpticoSyncError):
-    """The shop adapter could not read this order."""
+class Unreadable(OpticoSyncError):
+    """The shop adapter could not read this order or cart."""
 
 
 class TransportError(OpticoSyncError):

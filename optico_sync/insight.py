@@ -104,14 +104,19 @@ def credential_lines(known: Iterable[VendorCredential] | None = None) -> list[Cr
     ]
 
 
-def totals(credential: VendorCredential) -> dict[str, int]:
-    """How many orders stand where with ``credential``: six numbers that add up to all orders. Counts every row."""
+def totals(credential: VendorCredential, kind: str = Subject.Kind.ORDER) -> dict[str, int]:
+    """How many orders, or carts, stand where with ``credential``: six numbers that add up to all. Counts every row."""
     counts = dict.fromkeys(SyncState.State.values, 0)
-    rows = SyncState.objects.filter(credential=credential).order_by().values_list("state").annotate(Count("pk"))
+    rows = (
+        SyncState.objects.filter(credential=credential, subject__kind=kind)
+        .order_by()
+        .values_list("state")
+        .annotate(Count("pk"))
+    )
     for state, count in rows:
         is_held = state in SyncState.PENDING and credential.hold_reason
         counts[SyncState.State.HELD if is_held else state] += count
-    counts[SyncState.State.NOT_SENT] += Subject.objects.count() - sum(counts.values())
+    counts[SyncState.State.NOT_SENT] += Subject.objects.filter(kind=kind).count() - sum(counts.values())
     return counts
 
 
@@ -169,7 +174,8 @@ class Standing:
     @property
     def has_newer_content(self) -> bool:
         """Its content changed, or is to be repeated, under the status that the vendor has."""
-        return bool(self.sync.steps(self.sync.credential.manner))
+        manner = self.credential.manner_of(self.sync.subject.kind)
+        return bool(manner and self.sync.steps(manner))
 
     @property
     def is_for_settings(self) -> bool:
@@ -408,12 +414,12 @@ def _events(subject: Subject) -> list[OutboxEvent]:
 
 def _related_keys(subject: Subject) -> Iterator[tuple[str, list[str]]]:
     """Keys of the related objects whose events do not name the order. Nothing where the shop cannot say."""
-    with contextlib.suppress(ConfigurationError, FieldError, ValueError, ValidationError):
-        shop = get_shop()
-        using = router.db_for_read(shop.order_model)
-        for relation in shop.relations:
-            if not relation.order_field:
-                orders = shop.order_model._base_manager.using(using).filter(pk=subject.key)
+    with contextlib.suppress(ConfigurationError, FieldError, KeyError, ValueError, ValidationError):
+        reader = get_shop().readers[subject.kind]
+        using = router.db_for_read(reader.model)
+        for relation in reader.relations:
+            if not relation.owner_field:
+                orders = reader.model._base_manager.using(using).filter(pk=subject.key)
                 keys = orders.values_list(relation.path, flat=True)[:MAX_CHANGES]
                 yield relation.path, [str(key) for key in keys if key is not None]
 

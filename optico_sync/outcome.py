@@ -109,6 +109,29 @@ REASONS: dict[str, Reason] = {
         _("The vendor could not read the products."),
         _("Show the request below to your developer or to the vendor's support, then send the order again."),
     ),
+    "unknown_visit": Reason(
+        _("The vendor does not know this visit."),
+        _(
+            "Check that the shop's pages carry the tracking of this very account. Send the order again if the visit "
+            "has become known."
+        ),
+    ),
+    "missing_visit": Reason(
+        _("No visit is known, and the vendor's Cart dialect takes orders only with one."),
+        _("Choose the Sales dialect in the credential's options: it takes orders without a visit."),
+    ),
+    "missing_cart": Reason(
+        _("No cart is known, and the vendor's Cart dialect takes orders only with one."),
+        _("Choose the Sales dialect in the credential's options: it takes orders without a cart."),
+    ),
+    "too_many_lines": Reason(
+        _("There are more lines than fit into one request of this form: some would be lost without a word."),
+        _("For an order, choose the Sales dialect in the credential's options. A cart this large is left out."),
+    ),
+    "cart_key_refused": Reason(
+        _("The vendor refused the key for carts; orders go on with their own."),
+        _("Type the right key for carts into the credential, or forget it to use the same key for both."),
+    ),
     "bad_call_id": Reason(
         _("The call id is not a whole number, as the vendor requires."),
         _("Correct the call id on the order and save it: it is then sent by itself."),
@@ -207,6 +230,21 @@ REASONS: dict[str, Reason] = {
         _("Nothing to do: it is sent by itself when it does."),
     ),
     "order_deleted": Reason(_("The order was deleted in the shop."), _("Nothing to do.")),
+    "cart_over": Reason(
+        _("Nobody shops with this cart any more: it was ordered, merged or deleted."), _("Nothing to do.")
+    ),
+    "carts_off": Reason(
+        _("The credential is not told about carts."),
+        _("Nothing to do. To show carts to agents, change the credential's options."),
+    ),
+    "no_visit": Reason(
+        _("No visit is known, and the vendor takes carts only with one."),
+        _("Nothing to do: without consent there is no cookie."),
+    ),
+    "empty_cart": Reason(
+        _("The cart is empty, which the vendor has no way to be told."),
+        _("Nothing to do: it is sent when something is put into it."),
+    ),
     "before_start": Reason(
         _("The order is older than the credential's start date."),
         _("Nothing to do. To send it, move the start date back, then send the order again."),

@@ -16,7 +16,7 @@ def probe(credential: VendorCredential) -> Finding:
         return Finding(is_good=False, text=str(error))
     except EncryptionKeyError:
         return _bad(credential, "secret_unreadable")
-    if any(not account.secrets.get(secret.name) for secret in vendor.secrets):
+    if vendor.missing_secrets(account):
         return _bad(credential, "incomplete_credential")
     transport = open_transport(vendor, 1)
     try:

@@ -1,4 +1,4 @@
-"""Relay: captured changes become work, a queue for each order and credential.
+"""Relay: captured changes become work, a queue for each order or cart and credential.
 
 One relay at a time, in batches, a constant number of statements a batch. Relayed is a flag on the event and never "id
 greater than the last one": transactions commit out of id order.
@@ -39,7 +39,7 @@ _STATE_FIELDS = [
 
 @dataclass
 class _Change:
-    """All that happened to one order in a batch of events."""
+    """All that happened to one order or cart in a batch of events."""
 
     statuses: list[str] = field(default_factory=list)
     reference: str = ""
@@ -108,25 +108,25 @@ def seed_mappings(credential: VendorCredential) -> None:
 
 def _changes(events: Sequence[OutboxEvent], using: str) -> dict[tuple[str, str], _Change]:
     """What happened, by subject, in order of the subjects' keys so that locks are always taken in one order."""
-    related: dict[str, set[str]] = {}
+    related: dict[tuple[str, str], set[str]] = {}
     for event in events:
         if event.relation:
-            related.setdefault(event.relation, set()).add(event.key)
-    owners = {path: _owners(path, keys, using) for path, keys in related.items()}
+            related.setdefault((event.kind, event.relation), set()).add(event.key)
+    owners = {(kind, path): _owners(kind, path, keys, using) for (kind, path), keys in related.items()}
     changes: dict[tuple[str, str], _Change] = {}
     for event in events:
-        keys = owners[event.relation].get(event.key, ()) if event.relation else (event.key,)
+        keys = owners[event.kind, event.relation].get(event.key, ()) if event.relation else (event.key,)
         for key in keys:
             changes.setdefault((event.kind, key), _Change()).add(event)
     return dict(sorted(changes.items()))
 
 
-def _owners(path: str, keys: set[str], using: str) -> Mapping[str, set[str]]:
-    """Related key -> order keys; none for a relation that the settings no longer name, which must not stop the rest."""
+def _owners(kind: str, path: str, keys: set[str], using: str) -> Mapping[str, set[str]]:
+    """Related key -> its owners; none for a relation that the settings no longer name, which must not stop the rest."""
     try:
-        return get_shop().orders_related(path, keys, using=using)
-    except (ConfigurationError, FieldError) as error:
-        logger.warning("Changes of %r belong to no order any more (%s).", path, type(error).__name__)
+        return get_shop().readers[kind].owners(path, keys, using=using)
+    except (ConfigurationError, FieldError, KeyError) as error:
+        logger.warning("Changes of %r belong to no %s any more (%s).", path, kind, type(error).__name__)
         return {}
 
 
@@ -151,9 +151,29 @@ def _fold(changes: dict[tuple[str, str], _Change], now: datetime, using: str) ->
         subject.changed_at = change.last_at
         if change.is_deleted is not None:
             subject.deleted_at = change.last_at if change.is_deleted else None
+    _inherit([*known.values(), *new], using)
     upsert(known.values(), _SUBJECT_FIELDS, using=using)
     created = Subject.objects.using(using).bulk_create(new)
     return known | {(subject.kind, subject.key): subject for subject in created}
+
+
+def _inherit(subjects: Sequence[Subject], using: str) -> None:
+    """Give orders the attribution of their carts where they have none of their own; not saved.
+
+    The order may have been made by the bank's call-back or by staff, and its cart may be gone by now.
+    """
+    orders = [
+        subject
+        for subject in subjects
+        if subject.kind == Subject.Kind.ORDER and subject.cart_key and not (subject.visit_id and subject.call_id)
+    ]
+    if not orders:
+        return
+    stored = Subject.objects.using(using).filter(kind=Subject.Kind.CART, key__in={order.cart_key for order in orders})
+    carts = {cart.key: cart for cart in (*stored, *(one for one in subjects if one.kind == Subject.Kind.CART))}
+    for order in orders:
+        if cart := carts.get(order.cart_key):
+            order.attribute(cart.attribution)
 
 
 def _queue(
@@ -170,11 +190,15 @@ def _queue(
     rows = SyncState.objects.using(using).select_for_update().filter(subject__in=list(subjects.values())).order_by("pk")
     states = {(state.subject_id, state.credential_id): state for state in rows}
     old, new = [], []
-    quiet = timedelta(seconds=conf.options().QUIET_PERIOD)
+    options = conf.options()
     for identity, change in changes.items():
         subject = subjects[identity]
+        is_cart = subject.kind == Subject.Kind.CART
+        quiet = timedelta(seconds=options.CART_QUIET_PERIOD if is_cart else options.QUIET_PERIOD)
         due_at = min(max(now, change.last_at + quiet), now + quiet)
         for credential in credentials:
+            if (manner := credential.manner_of(subject.kind)) is None:
+                continue
             state = states.get((subject.pk, credential.pk))
             if state is None:
                 state = SyncState(subject=subject, credential=credential)
@@ -184,6 +208,6 @@ def _queue(
             else:
                 old.append(state)
                 told = change.statuses
-            state.change(statuses=told, due_at=due_at, manner=credential.manner)
+            state.change(statuses=told, due_at=due_at, manner=manner)
     upsert(old, _STATE_FIELDS, using=using)
     SyncState.objects.using(using).bulk_create(new)

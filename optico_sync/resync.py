@@ -1,4 +1,4 @@
-"""What an operator can do about orders: send again, hold, release.
+"""What an operator can do about orders: send again, hold, release. Carts need nobody: the next change replaces them.
 
 Each verb works through its subjects in chunks of its own transactions, with rows locked in one order.
 """
@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from django.db import models, router, transaction
 
-from optico_sync.exceptions import UnreadableOrder
+from optico_sync.exceptions import Unreadable
 from optico_sync.models import OutboxEvent, Subject, SyncState, VendorCredential
 from optico_sync.models.bulk import upsert
 from optico_sync.models.clock import database_now
@@ -55,7 +55,7 @@ class Selection:
 
     def missing(self) -> list[str]:
         """References and keys that no order in the shop has."""
-        using = router.db_for_read(get_shop().order_model)
+        using = router.db_for_read(get_shop().model)
         lost: list[str] = []
         if self.references is not None:
             found = get_shop().find(using=using, references=self.references)
@@ -74,7 +74,7 @@ class Selection:
 
     def _shop_keys(self) -> Iterable[str]:
         orders = get_shop().find(
-            using=router.db_for_read(get_shop().order_model),
+            using=router.db_for_read(get_shop().model),
             references=self.references,
             keys=self.keys,
             statuses=self.statuses,
@@ -92,7 +92,8 @@ class Selection:
         return list(self._states().filter(subject__key__in=keys).values_list("subject__key", flat=True).distinct())
 
     def _states(self) -> models.QuerySet[SyncState]:
-        states = SyncState.objects.shown_as(self.state) if self.state else SyncState.objects.all()
+        states = SyncState.objects.filter(subject__kind=Subject.Kind.ORDER)
+        states = states.shown_as(self.state) if self.state else states
         return states.filter(credential=self.credential_id) if self.credential_id else states
 
 
@@ -112,7 +113,7 @@ def resend(subject_ids: Collection[int], *, credential_id: int | None = None) ->
     using = router.db_for_write(SyncState)
     count = 0
     for chunk in _batched(sorted(subject_ids), CHUNK):
-        subjects = Subject.objects.using(using).in_bulk(chunk)
+        subjects = Subject.objects.using(using).filter(kind=Subject.Kind.ORDER).in_bulk(chunk)
         orders = get_shop().read([subject.key for subject in subjects.values()], using=using)
         with transaction.atomic(using=using):
             now = database_now(using)
@@ -120,7 +121,11 @@ def resend(subject_ids: Collection[int], *, credential_id: int | None = None) ->
             # What is captured and not relayed yet brings its own statuses, in their order.
             pending = set(
                 OutboxEvent.objects.using(using)
-                .filter(relayed_at__isnull=True, key__in=[subject.key for subject in subjects.values()])
+                .filter(
+                    relayed_at__isnull=True,
+                    kind=Subject.Kind.ORDER,
+                    key__in=[subject.key for subject in subjects.values()],
+                )
                 .values_list("key", flat=True)
             )
             states = {(state.subject_id, state.credential_id): state for state in _locked(chunk, credential_id, using)}
@@ -201,8 +206,8 @@ def _know(keys: Sequence[str]) -> list[Subject]:
     return list(known.all())
 
 
-def _first_facts(order: OrderSnapshot | UnreadableOrder) -> dict[str, str]:
-    if isinstance(order, UnreadableOrder):
+def _first_facts(order: OrderSnapshot | Unreadable) -> dict[str, str]:
+    if isinstance(order, Unreadable):
         return {}
     seen = order.attribution
     return {

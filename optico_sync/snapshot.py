@@ -1,8 +1,8 @@
-"""The neutral, frozen picture of an order that vendors read."""
+"""The neutral, frozen picture of an order or cart that vendors read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Context, Decimal
@@ -11,6 +11,10 @@ from typing import Any
 from iso4217 import Currency
 
 from optico_sync.attribution import NOTHING, Attribution
+
+#: The kinds of subject, as the database and the adapters spell them.
+ORDER = "order"
+CART = "cart"
 
 #: Minor unit exponents of ISO 4217. Currencies that were withdrawn keep the two decimals nearly all of them had.
 _EXPONENTS: dict[str, int] = {currency.code: currency.exponent or 0 for currency in Currency}
@@ -26,7 +30,8 @@ class Line:
 
     ``quantity`` is what was bought, before refunds, and ``total`` what the customer pays for the whole line, tax
     included, after the line's own discounts. ``tax`` is the part of ``total`` that is tax, ``discount`` what was taken
-    off, never negative. ``details`` may hold what the customer typed, so ``repr`` leaves it out.
+    off, never negative. ``details`` are key-value pairs, a text or a list; they may hold what the customer typed, so
+    ``repr`` leaves them out.
     """
 
     product_id: str
@@ -42,7 +47,12 @@ class Line:
     quantity_refunded: Decimal = Decimal(0)
     refunded: Decimal = Decimal(0)
     url: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    details: Mapping[str, Any] | Sequence[Any] | str = field(default_factory=dict, repr=False)
+
+    @property
+    def detail_pairs(self) -> Mapping[str, Any]:
+        """The details, for a vendor that can only be told key-value pairs."""
+        return self.details if isinstance(self.details, Mapping) else {}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +112,26 @@ class OrderSnapshot:
     billing: Address = field(default=Address(), repr=False)
     delivery: Address = field(default=Address(), repr=False)
     properties: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    attribution: Attribution = field(default=NOTHING, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CartSnapshot:
+    """One cart as it stands in the shop's database now.
+
+    ``is_open`` is False once nobody shops with it any more: it was ordered, or merged into another one at sign-in.
+    ``is_logged_in`` says whether it belongs to an account. ``store``, ``channel`` and ``language`` decide where it
+    goes, as an order's do.
+    """
+
+    key: str
+    currency: str
+    lines: tuple[Line, ...]
+    is_open: bool = True
+    is_logged_in: bool = False
+    channel: str = ""
+    store: str = ""
+    language: str = ""
     attribution: Attribution = field(default=NOTHING, repr=False)
 
 

@@ -12,11 +12,12 @@ from urllib.parse import parse_qs
 
 from django.db import connection, models
 
+from optico_sync.attribution import Attribution, during
 from optico_sync.delivery import Lane
-from optico_sync.models import DeclaredStatus, SyncState, VendorCredential
+from optico_sync.models import DeclaredStatus, Subject, SyncState, VendorCredential
 from optico_sync.relay import relay_all
 from optico_sync.vendors.base import Request, Response
-from tests.oddshop.models import Article, Item, Purchase
+from tests.oddshop.models import Article, Item, Load, Purchase, Trolley
 
 KEY = "cust_TEST"
 STATUSES = {"pending": False, "confirmed": True, "shipped": True, "cancelled": False, "refunded": False}
@@ -48,6 +49,26 @@ def place(number: str = "1001", stage: str = "pending", items: Iterable[tuple] =
     return purchase
 
 
+def fill(*loads: tuple[str, str, int, int], visit_id: str = "", **fields: Any) -> Trolley:
+    """A cart with loads of (sku, title, pieces, cents each), filled in a visitor's request."""
+    with during(Visitor(visit_id)):
+        trolley = Trolley.objects.create(**fields)
+        for sku, title, pieces, cents in loads or [("PROD-001", "Blue Widget", 2, 2999)]:
+            article = Article.objects.create(sku=sku)
+            Load.objects.create(trolley=trolley, article=article, title=title, pieces=pieces, cents=cents)
+    return trolley
+
+
+class Visitor:
+    """A request of a visitor, as far as attribution goes."""
+
+    def __init__(self, visit_id: str) -> None:
+        self._visit_id = visit_id
+
+    def attribution(self) -> Attribution:
+        return Attribution(visit_id=self._visit_id)
+
+
 def move(purchase: Purchase, stage: str) -> None:
     purchase.stage = stage
     purchase.save()
@@ -67,8 +88,9 @@ def deliver(credential: VendorCredential, **options: Any) -> int:
     return total
 
 
-def state_of(purchase: Purchase, credential: VendorCredential | None = None) -> SyncState:
-    states = SyncState.objects.filter(subject__key=str(purchase.pk))
+def state_of(saved: Purchase | Trolley, credential: VendorCredential | None = None) -> SyncState:
+    kind = Subject.Kind.CART if isinstance(saved, Trolley) else Subject.Kind.ORDER
+    states = SyncState.objects.filter(subject__kind=kind, subject__key=str(saved.pk))
     return (states.filter(credential=credential) if credential else states).get()
 
 

@@ -1,6 +1,7 @@
 """Settings of the test suite: SQLite, or the database that DATABASE_URL names."""
 
 import os
+from decimal import Decimal
 from pathlib import Path
 
 import environ
@@ -101,8 +102,23 @@ OPTICO_SYNC = {
         },
         "related": ["things", "address"],
     },
+    "CART": {
+        "model": "oddshop.Trolley",
+        "currency": {"value": "EUR"},
+        "is_open": lambda trolley: trolley.merged_into_id is None,
+        "is_logged_in": "account",
+        "lines": {
+            "relation": "loads",
+            "product_id": "article.sku",
+            "name": "title",
+            "quantity": "pieces",
+            "unit_price": lambda load: Decimal(load.cents).scaleb(-2),
+        },
+        "related": ["loads"],
+    },
     "ENCRYPTION_KEYS": ["b3B0aWNvLXN5bmMtdGVzdHMta2V5LW51bWJlci0wMDE="],
     "QUIET_PERIOD": 0,
+    "CART_QUIET_PERIOD": 0,
     "ALLOWED_NETWORKS": ["127.0.0.0/8"],
     "LEASE": env.float("OPTICO_TEST_LEASE", default=60.0),
 }

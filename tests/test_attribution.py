@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest, HttpResponse
-from django.test import RequestFactory
+from django.test import RequestFactory, override_settings
 from django.utils.functional import SimpleLazyObject
 
 from optico_sync import attribution
@@ -16,6 +16,7 @@ from optico_sync.attribution import NOTHING, Attribution, clean_visit_id
 from optico_sync.middleware import VisitMiddleware
 from optico_sync.models import Subject
 from tests.helpers import Vendor, deliver, place
+from tests.settings import OPTICO_SYNC
 
 VISIT = "3617898c651df0f8617f70a0"
 OTHER = "ffff898c651df0f8617f70a0"
@@ -49,6 +50,13 @@ def test_both_cookie_names_are_read(name: str) -> None:
 def test_the_first_valid_cookie_wins() -> None:
     assert seen_in(request(optico_visitId=VISIT, optico_visit_id=OTHER)).visit_id == VISIT
     assert seen_in(request(optico_visitId="<>", optico_visit_id=OTHER)).visit_id == OTHER
+
+
+@pytest.mark.parametrize("cookies", [("optico_visitId", "optico_visit_id"), ("optico_visit_id", "optico_visitId")])
+def test_oc_11_where_both_cookies_differ_the_settings_order_decides(cookies: tuple[str, str]) -> None:
+    values = {"optico_visitId": VISIT, "optico_visit_id": OTHER}
+    with override_settings(OPTICO_SYNC={**OPTICO_SYNC, "VISIT_COOKIES": list(cookies)}):
+        assert seen_in(request(**values)).visit_id == values[cookies[0]]
 
 
 def test_headless_shops_send_a_header() -> None:

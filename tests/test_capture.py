@@ -228,7 +228,7 @@ def test_a_transaction_that_is_lost_already_is_left_alone() -> None:
         purchase = Purchase(number="1")
         with transaction.atomic():
             transaction.set_rollback(True)
-            capture._insert("default", key="x", change="saved")
+            capture._insert("default", kind="order", key="x", change="saved")
             transaction.set_rollback(False)
         purchase.save()
     assert capture.missed() == 0
@@ -236,7 +236,7 @@ def test_a_transaction_that_is_lost_already_is_left_alone() -> None:
 
 def test_over_long_text_is_cut_rather_than_lost() -> None:
     Purchase.objects.create(number="1")
-    capture._insert("default", key="k", change="saved", status="s" * 5000, reference="r" * 5000)
+    capture._insert("default", kind="order", key="k", change="saved", status="s" * 5000, reference="r" * 5000)
     event = OutboxEvent.objects.last()
     assert event is not None and len(event.status) == 200
 

@@ -9,12 +9,13 @@ from tests.settings import BASE_DIR
 
 TABLE = BASE_DIR / "docs" / "conformance.md"
 #: How many cases each vendor document gave rise to.
-CASES = {"OS": 15, "OZ": 13, "GR": 15, "OM": 15}
+CASES = {"OS": 15, "OC": 15, "OZ": 13, "GR": 15, "OM": 15}
 HEAD = """# Conformance
 
-Each vendor's document was turned into numbered cases: OS for Optico's Sales API, OM for Ometria, OZ for Optimizely,
-GR for Guaranteed Reviews. Where a case and the document disagree, the test follows the document and its comment says
-why. This table is made from the tests by `python -m tests.test_conformance`, and a test holds it against them.
+Each vendor's document was turned into numbered cases: OS for Optico's Sales API, OC for its Cart API, OM for Ometria,
+OZ for Optimizely, GR for Guaranteed Reviews. Where a case and the document disagree, the test follows the document and
+its comment says why. This table is made from the tests by `python -m tests.test_conformance`, and a test holds it
+against them.
 
 | case | tests |
 | --- | --- |
@@ -27,7 +28,9 @@ def found() -> dict[str, list[str]]:
     for path in sorted((BASE_DIR / "tests").rglob("test_*.py")):
         source = path.read_text(encoding="utf-8")
         for name, doc in re.findall(r'def (test_\w+)\([^)]*\)[^:]*:\n(?: +"""([^\n]*))?', source):
-            numbers = re.findall(r"test_(os|oz|gr|om)_(\d\d)", name) + re.findall(r"\b(OS|OZ|GR|OM)-(\d\d)\b", doc)
+            numbers = re.findall(r"test_(os|oc|oz|gr|om)_(\d\d)", name) + re.findall(
+                r"\b(OS|OC|OZ|GR|OM)-(\d\d)\b", doc
+            )
             for vendor, number in numbers:
                 tests.setdefault(f"{vendor.upper()}-{number}", []).append(f"`{where(path)}::{name}`")
     return tests

@@ -26,6 +26,10 @@ def secret_name(secret: SecretField) -> str:
     return f"secret_{secret.name}"
 
 
+def forget_name(secret: SecretField) -> str:
+    return f"forget_{secret.name}"
+
+
 def option_name(option: OptionField) -> str:
     return f"option_{option.name}"
 
@@ -61,8 +65,10 @@ class CredentialForm(forms.ModelForm):
         for secret in self.spec.secrets:
             field = self.fields.get(secret_name(secret))
             if field:
-                field.required = self._is_readable and not self._stored.get(secret.name)
+                field.required = secret.is_required and self._is_readable and not self._stored.get(secret.name)
                 field.help_text = self._help(secret)
+            if forget := self.fields.get(forget_name(secret)):
+                forget.disabled = not self._stored.get(secret.name)
         for option in self.spec.options:
             if field := self.fields.get(option_name(option)):
                 field.initial = self.instance.options.get(option.name, option.default)
@@ -106,7 +112,7 @@ class CredentialForm(forms.ModelForm):
             except EncryptionKeyError as error:
                 raise ValidationError(str(error)) from None
             for secret in self.spec.secrets:
-                if not self._is_readable and secret.name not in typed:
+                if not self._is_readable and secret.is_required and secret.name not in typed:
                     self.add_error(secret_name(secret), _("The stored one cannot be read, so type all of them."))
         return cleaned
 
@@ -114,14 +120,16 @@ class CredentialForm(forms.ModelForm):
     def save(self, commit: bool = True) -> VendorCredential:
         credential: VendorCredential = super().save(commit=False)
         chosen = self._chosen()
-        is_moved = "base_url" in self.changed_data or any(credential.options.get(k) != v for k, v in chosen.items())
+        is_moved = "base_url" in self.changed_data or any(self._option(name) != chosen[name] for name in chosen)
         credential.options = {**credential.options, **chosen}
-        if typed := self._typed():
-            credential.set_secrets({**self._stored, **typed})
+        typed, forgotten = self._typed(), self._forgotten()
+        if typed or forgotten:
+            kept = {name: value for name, value in self._stored.items() if name not in forgotten}
+            credential.set_secrets({**kept, **typed})
             self.written_fields += ["sealed_secrets", "secrets_version"]
         elif is_moved:
             credential.resume()
-        if typed or is_moved:
+        if typed or forgotten or is_moved:
             self.written_fields += _RESUMED_FIELDS
         if commit:
             credential.save()
@@ -132,6 +140,15 @@ class CredentialForm(forms.ModelForm):
         secrets = self.spec.secrets if self.spec else ()
         given = {secret.name: self.cleaned_data.get(secret_name(secret)) for secret in secrets}
         return {name: value for name, value in given.items() if value}
+
+    def _option(self, name: str) -> str | int | bool | None:
+        """What is in force now: an option that came with a later version has its default."""
+        defaults = {option.name: option.default for option in self.spec.options} if self.spec else {}
+        return self.instance.options.get(name, defaults.get(name))
+
+    def _forgotten(self) -> set[str]:
+        secrets = self.spec.secrets if self.spec else ()
+        return {secret.name for secret in secrets if self.cleaned_data.get(forget_name(secret))}
 
     def _chosen(self) -> dict[str, str | int | bool]:
         options = self.spec.options if self.spec else ()
@@ -146,7 +163,12 @@ def form_for(spec: Vendor | None) -> type[CredentialForm]:
     fields: dict[str, Any] = {"spec": spec}
     for secret in spec.secrets:
         widget = forms.PasswordInput(render_value=False, attrs={"class": "vTextField", "autocomplete": "new-password"})
-        fields[secret_name(secret)] = forms.CharField(label=str(secret.label), max_length=1000, widget=widget)
+        fields[secret_name(secret)] = forms.CharField(
+            label=str(secret.label), max_length=1000, widget=widget, required=secret.is_required
+        )
+        if not secret.is_required:
+            told = _("Forget the stored “%(secret)s”") % {"secret": secret.label}
+            fields[forget_name(secret)] = forms.BooleanField(label=told, required=False)
     for option in spec.options:
         fields[option_name(option)] = _option_field(option)
     return type("CredentialForm", (CredentialForm,), fields)

@@ -21,7 +21,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from optico_sync import insight, relay
 from optico_sync.admin.badges import CSS
-from optico_sync.admin.credential_form import form_for, option_name, secret_name
+from optico_sync.admin.credential_form import forget_name, form_for, option_name, secret_name
 from optico_sync.admin.statuses import DeclaredStatusInline, RoutingRuleInline, StatusMappingInline
 from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import DeclaredStatus, SyncState, VendorCredential
@@ -109,9 +109,12 @@ class VendorCredentialAdmin(admin.ModelAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: VendorCredential | None = None) -> Any:
         spec = _spec_of(obj) if obj else _chosen_vendor(request)
-        account = ["base_url"]
+        account: list[str | tuple[str, ...]] = ["base_url"]
         if spec and (obj is None or self.has_change_permission(request, obj)):
-            secrets = [secret_name(secret) for secret in spec.secrets]
+            secrets = [
+                secret_name(secret) if secret.is_required else (secret_name(secret), forget_name(secret))
+                for secret in spec.secrets
+            ]
             account = [*secrets, *(option_name(option) for option in spec.options), "base_url"]
         label = spec.label if spec else _("A vendor that is no longer there: %(name)s") % {"name": obj and obj.vendor}
         return [

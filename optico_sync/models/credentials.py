@@ -17,7 +17,7 @@ from optico_sync.exceptions import ConfigurationError
 from optico_sync.models.clock import database_now
 from optico_sync.models.fields import EncryptedTextField, ExactCharField
 from optico_sync.outcome import REASONS, Reason
-from optico_sync.snapshot import OrderSnapshot
+from optico_sync.snapshot import ORDER, CartSnapshot, OrderSnapshot
 from optico_sync.vendors import get_vendor
 from optico_sync.vendors.base import Account, Manner, Vendor
 
@@ -84,6 +84,20 @@ class VendorCredential(models.Model):
             return self.spec.manner
         except ConfigurationError:
             return Manner.EVERY_STATUS
+
+    @property
+    def takes_carts(self) -> bool:
+        """Whether its vendor is told about carts."""
+        try:
+            return self.spec.takes_carts
+        except ConfigurationError:
+            return False
+
+    def manner_of(self, kind: str) -> Manner | None:
+        """What its vendor is told about an order or a cart; None where nothing."""
+        if kind == ORDER:
+            return self.manner
+        return Manner.NEWEST if self.takes_carts else None
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -201,8 +215,8 @@ class RoutingRule(models.Model):
     def __str__(self) -> str:
         return f"{self.get_field_display()} = {self.value}"
 
-    def fits(self, order: OrderSnapshot) -> bool:
-        return self.value in ("*", getattr(order, self.field))
+    def fits(self, snapshot: OrderSnapshot | CartSnapshot) -> bool:
+        return self.value in ("*", getattr(snapshot, self.field))
 
 
 class DeclaredStatus(models.Model):

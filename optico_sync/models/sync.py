@@ -16,6 +16,7 @@ from optico_sync.attribution import Attribution
 from optico_sync.models.credentials import VendorCredential
 from optico_sync.models.fields import ExactCharField
 from optico_sync.outcome import REASONS, Kind, Outcome, Reason, Scope
+from optico_sync.snapshot import CART, ORDER
 from optico_sync.vendors.base import Manner
 
 #: Retry after 1, 2 and 4 s (the Sales document's figures), then a slow tail.
@@ -30,10 +31,11 @@ MAX_QUEUE = 50
 
 
 class Subject(models.Model):
-    """An order that is kept in step, known by its key in the shop. It outlives the order."""
+    """An order or cart that is kept in step, known by its key in the shop. It outlives what it stands for."""
 
     class Kind(models.TextChoices):
-        ORDER = "order", _("order")
+        ORDER = ORDER, _("order")
+        CART = CART, _("cart")
 
     kind = models.CharField(max_length=20, choices=Kind)
     key = ExactCharField(_("key in the shop"), max_length=255)
@@ -209,7 +211,7 @@ class Verdict:
 
 
 class SyncState(models.Model):
-    """Where one order stands with one credential.
+    """Where one order or cart stands with one credential.
 
     ``queue`` holds shop statuses that the vendor has not accepted yet, oldest first. The first ``tried`` of them were
     refused; they stay until a later one is accepted, so that declaring a status sends what it parked. ``generation``

@@ -17,11 +17,11 @@ from optico_sync.shops.mapping import MappedShop
 @lru_cache(maxsize=1)
 def get_shop() -> ShopAdapter:
     """The shop adapter that the settings name. Raises ``ConfigurationError`` that names the setting and the cure."""
-    shop, order = conf.options().SHOP, conf.options().ORDER
+    shop, order, cart = conf.options().SHOP, conf.options().ORDER, conf.options().CART
     if shop == "mapping":
         if not order:
             raise ConfigurationError(f"{conf.SETTING}['ORDER'] is empty. Name your order model and its fields there.")
-        return MappedShop(order)
+        return MappedShop(order, cart)
     try:
         adapter = import_string(shop)()
     except ConfigurationError:

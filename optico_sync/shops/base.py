@@ -1,4 +1,4 @@
-"""What a shop adapter knows: which models make up an order, and how to read them."""
+"""What a shop adapter knows: which models make up an order or a cart, and how to read them."""
 
 from __future__ import annotations
 
@@ -6,51 +6,75 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Generic, TypeVar
 
 from django.db import models
 
-from optico_sync.attribution import Attribution
-from optico_sync.exceptions import UnreadableOrder
-from optico_sync.snapshot import OrderSnapshot
+from optico_sync.attribution import NOTHING, Attribution
+from optico_sync.exceptions import Unreadable
+from optico_sync.snapshot import CART, ORDER, CartSnapshot, OrderSnapshot
+
+Snapshot = TypeVar("Snapshot", OrderSnapshot, CartSnapshot)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What capture reads from an order in memory: plain fields only, never a query."""
+    """What capture reads from an order or cart in memory: plain fields only, never a query.
 
-    reference: str
-    status: str
-    attribution: Attribution
+    A cart has neither reference nor status.
+    """
+
+    reference: str = ""
+    status: str = ""
+    attribution: Attribution = NOTHING
 
 
 @dataclass(frozen=True, kw_only=True)
 class Relation:
-    """A model that belongs to an order.
+    """A model that belongs to an order or cart, its owner.
 
-    ``order_field`` is the attribute that holds the order's key; empty where the order must be looked up, which the
-    relay does by ``path``, a lookup on the order model.
+    ``owner_field`` is the attribute that holds the owner's key; empty where the owner must be looked up, which the
+    relay does by ``path``, a lookup on the owner's model.
     """
 
     model: type[models.Model]
     path: str
-    order_field: str = ""
+    owner_field: str = ""
 
 
-class ShopAdapter(ABC):
-    """How one shop's orders are found and read. All reading takes a constant number of queries."""
+class Reader(ABC, Generic[Snapshot]):
+    """How one kind of subject is found and read. All reading takes a constant number of queries."""
 
-    #: The shop's order model.
-    order_model: type[models.Model]
-    #: Models whose saves change an order too.
+    #: The shop's model.
+    model: type[models.Model]
+    #: Models whose saves change it too.
     relations: tuple[Relation, ...] = ()
 
     @abstractmethod
-    def facts(self, order: models.Model) -> Facts:
-        """What is known of ``order`` while it is being saved. Runs inside the shop's checkout: no queries."""
+    def facts(self, instance: models.Model) -> Facts:
+        """What is known of ``instance`` while it is being saved. Runs inside the shop's checkout: no queries."""
 
     @abstractmethod
-    def read(self, keys: Collection[str], *, using: str) -> Mapping[str, OrderSnapshot | UnreadableOrder]:
-        """The orders with these keys as they stand in the database ``using``. A missing key is a deleted order."""
+    def read(self, keys: Collection[str], *, using: str) -> Mapping[str, Snapshot | Unreadable]:
+        """Those with these keys as they stand in the database ``using``. A missing key is a deleted one."""
+
+    def owners(self, path: str, keys: Collection[str], *, using: str) -> Mapping[str, set[str]]:
+        """Related key -> keys of those that reach it by ``path``."""
+        found: dict[str, set[str]] = {}
+        rows = self.model._base_manager.using(using).filter(**{f"{path}__in": keys})
+        for related, owner in rows.values_list(path, "pk"):
+            found.setdefault(str(related), set()).add(str(owner))
+        return found
+
+
+class CartReader(Reader[CartSnapshot]):
+    """How one shop's carts are found and read."""
+
+
+class ShopAdapter(Reader[OrderSnapshot]):
+    """How one shop's orders are found and read; and its carts, where it names them."""
+
+    carts: CartReader | None = None
 
     @abstractmethod
     def find(
@@ -69,10 +93,7 @@ class ShopAdapter(ABC):
         """The statuses an order can have, where the shop's code lists them."""
         return ()
 
-    def orders_related(self, path: str, keys: Collection[str], *, using: str) -> Mapping[str, set[str]]:
-        """Related key -> keys of the orders that reach it by ``path``."""
-        found: dict[str, set[str]] = {}
-        orders = self.order_model._base_manager.using(using).filter(**{f"{path}__in": keys})
-        for related, order in orders.values_list(path, "pk"):
-            found.setdefault(str(related), set()).add(str(order))
-        return found
+    @property
+    def readers(self) -> Mapping[str, Reader]:
+        """By kind of subject: who reads it."""
+        return {ORDER: self, CART: self.carts} if self.carts else {ORDER: self}

@@ -1,34 +1,40 @@
-"""Any shop, by naming its fields: ``OPTICO_SYNC["ORDER"]``.
+"""Any shop, by naming its fields: ``OPTICO_SYNC["ORDER"]`` and, for its carts, ``OPTICO_SYNC["CART"]``.
 
-A value is a dotted path from the order (``"customer.email"``), a callable that takes the order, or
+A value is a source: a dotted path from the order (``"customer.email"``), a callable that takes the order, or
 ``{"value": ...}`` for a constant. ``lines`` names the relation and, from each line, its fields.
 """
 
 from __future__ import annotations
 
-import contextlib
-import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import fields
-from datetime import date, datetime, time
-from decimal import Decimal, InvalidOperation
-from enum import Enum
-from functools import cached_property
-from typing import Any
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypeVar
 
-from django.apps import apps
-from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist, ValidationError
+from django.core.exceptions import FieldDoesNotExist
 from django.db import InterfaceError, OperationalError, models
 from django.db.models import Prefetch
-from django.utils import timezone
 
 from optico_sync import conf
 from optico_sync.attribution import Attribution, clean_call_id, clean_visit_id
-from optico_sync.exceptions import ConfigurationError, UnreadableOrder
-from optico_sync.shops.base import Facts, Relation, ShopAdapter
-from optico_sync.snapshot import Address, Customer, Line, OrderSnapshot
-
-NAME = f"{conf.SETTING}['ORDER']"
+from optico_sync.exceptions import ConfigurationError, Unreadable
+from optico_sync.shops.base import CartReader, Facts, Relation, ShopAdapter
+from optico_sync.shops.sources import (
+    Fields,
+    check_keys,
+    find_field,
+    get_model,
+    many_model,
+    number,
+    primary_keys,
+    query_path,
+    related_model,
+    table,
+    text,
+    usable,
+)
+from optico_sync.snapshot import Address, CartSnapshot, Customer, Line, OrderSnapshot
 
 #: Key in ``ORDER`` -> whether it must be there.
 ORDER_KEYS = {
@@ -59,6 +65,21 @@ ORDER_KEYS = {
     "agent": False,
     "related": False,
 }
+#: Key in ``CART`` -> whether it must be there.
+CART_KEYS = {
+    "model": True,
+    "currency": True,
+    "lines": True,
+    "is_open": False,
+    "is_logged_in": False,
+    "channel": False,
+    "store": False,
+    "language": False,
+    "visit_id": False,
+    "call_id": False,
+    "agent": False,
+    "related": False,
+}
 LINE_KEYS = {
     "relation": True,
     "product_id": True,
@@ -78,73 +99,106 @@ LINE_KEYS = {
 }
 #: Keys of ``ORDER`` that are dicts of sources themselves -> what they may name.
 PARTS: dict[str, type[Customer] | type[Address]] = {"customer": Customer, "billing": Address, "delivery": Address}
+#: Keys that are not sources.
+_STRUCTURE = frozenset({"model", "lines", "related", *PARTS})
 
-#: A path, a callable or ``{"value": constant}``.
-Source = str | Callable[[Any], Any] | Mapping[str, Any]
+_Picture = TypeVar("_Picture", OrderSnapshot, CartSnapshot)
 
 
-class MappedShop(ShopAdapter):
-    """Reads a shop by the names in ``OPTICO_SYNC["ORDER"]``.
+class _Mapped:
+    """What orders and carts have in common: a model, its fields, its lines and what else belongs to it.
 
     Raises ``ConfigurationError`` naming the key, the path, the model and the nearest field when a name is wrong.
     """
 
-    def __init__(self, order: Mapping[str, Any]) -> None:
-        _check_keys(order, ORDER_KEYS, NAME)
-        self._order = {key: source for key, source in order.items() if source is not None}
-        self.order_model = _get_model(order["model"])
-        lines = order["lines"]
-        if not isinstance(lines, Mapping):
-            raise ConfigurationError(f"{NAME}['lines'] must be a dict with {', '.join(LINE_KEYS)}.")
-        _check_keys(lines, LINE_KEYS, f"{NAME}['lines']")
-        self._lines = {key: source for key, source in lines.items() if source is not None}
-        if ("total" in self._lines) == ("unit_price" in self._lines):
-            raise ConfigurationError(f"{NAME}['lines'] needs either 'total' (what the line costs) or 'unit_price'.")
-        self._line_model = _many_model(self.order_model, lines["relation"], f"{NAME}['lines']['relation']")
-        for key in ORDER_KEYS.keys() - {"model", "lines", "related"} - PARTS.keys():
-            _check_path(self.order_model, order.get(key), f"{NAME}[{key!r}]")
-        self._parts: dict[str, dict[str, Any]] = {
-            key: self._read_part(key, part, self._order.pop(key)) for key, part in PARTS.items() if key in self._order
+    def __init__(self, given: Mapping[str, Any], keys: Mapping[str, bool], name: str) -> None:
+        check_keys(given, keys, name)
+        self.name = name
+        self.model = get_model(given["model"], name)
+        self._lines = _Lines(self.model, given["lines"], f"{name}['lines']")
+        sources = {key: source for key, source in given.items() if key not in _STRUCTURE}
+        self._fields = Fields(self.model, sources, name)
+        self._parts = {
+            key: self._part(key, part, given[key]) for key, part in PARTS.items() if given.get(key) is not None
         }
-        if not _is_plain(self.order_model, order["status"]):
-            raise ConfigurationError(
-                f"{NAME}['status'] is {order['status']!r}: it must be a field of {self.order_model._meta.label} "
-                "itself, because it is read while the order is being saved. For anything else write a ShopAdapter."
-            )
-        for key in LINE_KEYS.keys() - {"relation"}:
-            _check_path(self._line_model, lines.get(key), f"{NAME}['lines'][{key!r}]")
-        related = self._order.get("related", ())
+        related = given.get("related") or ()
         if not isinstance(related, list | tuple):
-            raise ConfigurationError(f"{NAME}['related'] must be a list of relation names, not {related!r}.")
+            raise ConfigurationError(f"{name}['related'] must be a list of relation names, not {related!r}.")
         self.relations = tuple(self._relation(path) for path in related)
 
-    def facts(self, order: models.Model) -> Facts:
-        return Facts(
-            reference=_text(self._in_memory(order, "reference")),
-            status=_text(self._in_memory(order, "status")),
-            attribution=Attribution(
-                visit_id=clean_visit_id(_text(self._in_memory(order, "visit_id"))),
-                call_id=clean_call_id(_text(self._in_memory(order, "call_id"))),
-                agent=_text(self._in_memory(order, "agent")),
-                cart_key=_text(self._in_memory(order, "cart_key")),
-            ),
+    def _seen(self, instance: models.Model) -> Attribution:
+        """The attribution that the instance's own columns hold."""
+        return self._attribution(lambda key: text(self._fields.in_memory(instance, key)))
+
+    def _attribution(self, get: Callable[[str], str]) -> Attribution:
+        return Attribution(
+            visit_id=clean_visit_id(get("visit_id")),
+            call_id=clean_call_id(get("call_id")),
+            agent=get("agent"),
+            cart_key=get("cart_key"),
         )
 
-    def read(self, keys: Collection[str], *, using: str) -> Mapping[str, OrderSnapshot | UnreadableOrder]:
-        relation = self._lines["relation"]
-        lines = self._line_model._base_manager.using(using)
-        if joins := _joins(self._line_model, self._lines, LINE_KEYS):
-            lines = lines.select_related(*joins)
-        wanted = self._primary_keys(keys)
-        orders = self.order_model._base_manager.using(using).filter(pk__in=set(wanted.values()))
-        orders = orders.prefetch_related(Prefetch(relation, queryset=lines.order_by("pk")))
-        order_joins = set(_joins(self.order_model, self._order, ORDER_KEYS))
-        for part in self._parts.values():
-            order_joins.update(_joins(self.order_model, part, part))
-        if order_joins:
-            orders = orders.select_related(*sorted(order_joins))
-        found = {order.pk: self._snapshot(order) for order in orders}
+    def _read(
+        self, keys: Collection[str], using: str, build: Callable[[models.Model], _Picture]
+    ) -> dict[str, _Picture | Unreadable]:
+        wanted = primary_keys(self.model, keys)
+        rows = self.model._base_manager.using(using).filter(pk__in=set(wanted.values()))
+        rows = rows.prefetch_related(self._lines.prefetch(using))
+        if joins := self._fields.joins.union(*(part.joins for part in self._parts.values())):
+            rows = rows.select_related(*sorted(joins))
+        found = {row.pk: _surely(build, row) for row in rows}
         return {key: found[pk] for key, pk in wanted.items() if pk in found}
+
+    def _part(self, key: str, part: type[Customer] | type[Address], given: object) -> Fields:
+        """The sources of a dict inside ``ORDER``."""
+        name = f"{self.name}[{key!r}]"
+        known = [field.name for field in fields(part)]
+        if not isinstance(given, Mapping):
+            raise ConfigurationError(f"{name} must be a dict with {', '.join(known)}.")
+        check_keys(given, dict.fromkeys(known, False), name)
+        return Fields(self.model, given, name)
+
+    def _texts(self, instance: models.Model, key: str) -> dict[str, str]:
+        part = self._parts.get(key)
+        return {name: part.text(instance, name) for name in part} if part else {}
+
+    def _relation(self, path: str) -> Relation:
+        name = f"{self.name}['related']"
+        if not isinstance(path, str):
+            raise ConfigurationError(f"{name} must be a list of relation names, not {path!r}.")
+        lookup = path.replace(".", "__")
+        model = related_model(self.model, lookup, name)
+        query = query_path(self.model, lookup)
+        field = find_field(self.model, lookup)
+        if field is not None and (field.one_to_many or field.one_to_one) and not field.concrete:
+            # The related row holds the owner's key itself, unless its foreign key points to another field.
+            remote = field.remote_field
+            if isinstance(remote, models.ForeignKey) and remote.target_field.primary_key:
+                return Relation(model=model, path=query, owner_field=remote.attname)
+        return Relation(model=model, path=query)
+
+
+class MappedShop(_Mapped, ShopAdapter):
+    """Reads a shop's orders by the names in ``OPTICO_SYNC["ORDER"]``, its carts by those in ``OPTICO_SYNC["CART"]``."""
+
+    def __init__(self, order: Mapping[str, Any], cart: Mapping[str, Any] | None = None) -> None:
+        super().__init__(order, ORDER_KEYS, f"{conf.SETTING}['ORDER']")
+        if not self._fields.is_plain("status"):
+            raise ConfigurationError(
+                f"{self.name}['status'] is {order['status']!r}: it must be a field of {self.model._meta.label} "
+                "itself, because it is read while the order is being saved. For anything else write a ShopAdapter."
+            )
+        self.carts = MappedCarts(cart) if cart else None
+
+    def facts(self, instance: models.Model) -> Facts:
+        return Facts(
+            reference=text(self._fields.in_memory(instance, "reference")),
+            status=text(self._fields.in_memory(instance, "status")),
+            attribution=self._seen(instance),
+        )
+
+    def read(self, keys: Collection[str], *, using: str) -> Mapping[str, OrderSnapshot | Unreadable]:
+        return self._read(keys, using, self._snapshot)
 
     def find(
         self,
@@ -156,357 +210,150 @@ class MappedShop(ShopAdapter):
         placed_from: datetime | None = None,
         placed_until: datetime | None = None,
     ) -> models.QuerySet:
-        orders = self.order_model._base_manager.using(using).all()
+        orders = self.model._base_manager.using(using).all()
+        lookup = self._fields.lookup
         if keys is not None:
-            orders = orders.filter(pk__in=set(self._primary_keys(keys).values()))
+            orders = orders.filter(pk__in=set(primary_keys(self.model, keys).values()))
         for values, key in ((references, "reference"), (statuses, "status")):
             if values is not None:
-                path = self._lookup(key)
-                orders = orders.filter(**{f"{path}__in": _usable(orders, path, values)})
+                orders = orders.filter(**{f"{lookup(key)}__in": usable(orders, lookup(key), values)})
         if placed_from is not None:
-            orders = orders.filter(**{f"{self._lookup('placed_at')}__gte": placed_from})
+            orders = orders.filter(**{f"{lookup('placed_at')}__gte": placed_from})
         if placed_until is not None:
-            orders = orders.filter(**{f"{self._lookup('placed_at')}__lt": placed_until})
+            orders = orders.filter(**{f"{lookup('placed_at')}__lt": placed_until})
         return orders.order_by("pk")
-
-    def _lookup(self, key: str) -> str:
-        path = self._order.get(key)
-        if not isinstance(path, str):
-            raise ConfigurationError(f"Orders cannot be searched by {key}: {NAME}[{key!r}] names no field.")
-        return path.replace(".", "__")
 
     def known_statuses(self) -> Iterable[str]:
         try:
-            field = self.order_model._meta.get_field(self._order["status"])
-        except (FieldDoesNotExist, TypeError, AttributeError):
+            field = self.model._meta.get_field(self._fields.lookup("status"))
+        except (FieldDoesNotExist, ConfigurationError):
             return ()
-        return [_text(value) for value, _label in getattr(field, "flatchoices", ())]
+        return [text(value) for value, _label in getattr(field, "flatchoices", ())]
 
-    @cached_property
-    def _plain(self) -> dict[str, str | Mapping[str, Any]]:
-        """What capture may read: constants, and the attributes of the order's own columns."""
-        names = _names(self.order_model)
-        return {
-            key: names[source].attname if isinstance(source, str) else source
-            for key, source in self._order.items()
-            if _is_plain(self.order_model, source)
-        }
+    def _snapshot(self, order: models.Model) -> OrderSnapshot:
+        get = self._fields
+        return OrderSnapshot(
+            key=str(order.pk),
+            reference=get.text(order, "reference"),
+            status=get.text(order, "status"),
+            currency=get.text(order, "currency"),
+            placed_at=get.moment(order, "placed_at"),
+            total=get.number(order, "total"),
+            shipping=get.number(order, "shipping"),
+            discount=abs(get.number(order, "discount") or Decimal(0)),
+            tax=get.number(order, "tax"),
+            is_offline=bool(get.get(order, "is_offline")),
+            channel=get.text(order, "channel"),
+            store=get.text(order, "store"),
+            language=get.text(order, "language"),
+            payment_method=get.text(order, "payment_method"),
+            shipping_method=get.text(order, "shipping_method"),
+            coupon_code=get.text(order, "coupon_code"),
+            customer=Customer(**self._texts(order, "customer")),
+            billing=Address(**self._texts(order, "billing")),
+            delivery=Address(**self._texts(order, "delivery")),
+            properties=table(get.get(order, "properties")),
+            lines=self._lines.read(order),
+            attribution=Attribution(
+                visit_id=clean_visit_id(get.text(order, "visit_id")),
+                # As it stands: a vendor says what is wrong with a mistyped one.
+                call_id=get.text(order, "call_id"),
+                agent=get.text(order, "agent"),
+                cart_key=get.text(order, "cart_key"),
+            ),
+        )
 
-    def _in_memory(self, order: models.Model, key: str) -> object:
-        source = self._plain.get(key)
-        if isinstance(source, str):
-            # A deferred column is not there, and reading it would ask the database.
-            return order.__dict__.get(source)
-        return _value(order, source)
 
-    def _primary_keys(self, keys: Collection[str]) -> dict[str, Any]:
-        """Each key as the model's own type. What cannot be a key of this model is no order, and left out."""
-        field = self.order_model._meta.pk
-        usable = {}
-        for key in keys:
-            try:
-                value = field.to_python(key)
-                field.run_validators(value)
-            except (ValidationError, ValueError, OverflowError):
-                continue
-            usable[key] = value
-        return usable
+class MappedCarts(_Mapped, CartReader):
+    """Reads a shop's carts by the names in ``OPTICO_SYNC["CART"]``."""
 
-    def _snapshot(self, order: models.Model) -> OrderSnapshot | UnreadableOrder:
-        try:
-            return OrderSnapshot(
-                key=str(order.pk),
-                reference=_text(self._get(order, "reference")),
-                status=_text(self._get(order, "status")),
-                currency=_text(self._get(order, "currency")),
-                placed_at=_moment(self._get(order, "placed_at"), "placed_at"),
-                total=self._amount(order, "total"),
-                shipping=self._amount(order, "shipping"),
-                discount=abs(self._amount(order, "discount") or Decimal(0)),
-                tax=self._amount(order, "tax"),
-                is_offline=bool(self._get(order, "is_offline")),
-                channel=_text(self._get(order, "channel")),
-                store=_text(self._get(order, "store")),
-                language=_text(self._get(order, "language")),
-                payment_method=_text(self._get(order, "payment_method")),
-                shipping_method=_text(self._get(order, "shipping_method")),
-                coupon_code=_text(self._get(order, "coupon_code")),
-                customer=Customer(**self._part(order, "customer")),
-                billing=Address(**self._part(order, "billing")),
-                delivery=Address(**self._part(order, "delivery")),
-                properties=_table(self._get(order, "properties")),
-                lines=tuple(self._line(line) for line in getattr(order, self._lines["relation"]).all()),
-                attribution=Attribution(
-                    visit_id=clean_visit_id(_text(self._get(order, "visit_id"))),
-                    call_id=_text(self._get(order, "call_id")),
-                    agent=_text(self._get(order, "agent")),
-                    cart_key=_text(self._get(order, "cart_key")),
-                ),
-            )
-        except UnreadableOrder as error:
-            return error
-        except (OperationalError, InterfaceError):
-            # The database is in trouble, not this order.
-            raise
-        except Exception as error:
-            return UnreadableOrder(f"the order could not be read ({type(error).__name__})")
+    def __init__(self, cart: Mapping[str, Any]) -> None:
+        super().__init__(cart, CART_KEYS, f"{conf.SETTING}['CART']")
 
-    def _read_part(self, key: str, part: type[Customer] | type[Address], given: object) -> dict[str, Any]:
-        """The sources of a dict inside ``ORDER``, checked."""
-        name = f"{NAME}[{key!r}]"
+    def facts(self, instance: models.Model) -> Facts:
+        return Facts(attribution=self._seen(instance))
+
+    def read(self, keys: Collection[str], *, using: str) -> Mapping[str, CartSnapshot | Unreadable]:
+        return self._read(keys, using, self._snapshot)
+
+    def _snapshot(self, cart: models.Model) -> CartSnapshot:
+        get = self._fields
+        return CartSnapshot(
+            key=str(cart.pk),
+            currency=get.text(cart, "currency"),
+            lines=self._lines.read(cart),
+            is_open=bool(get.get(cart, "is_open")) if "is_open" in get else True,
+            is_logged_in=bool(get.get(cart, "is_logged_in")),
+            channel=get.text(cart, "channel"),
+            store=get.text(cart, "store"),
+            language=get.text(cart, "language"),
+            attribution=self._attribution(lambda key: get.text(cart, key)),
+        )
+
+
+class _Lines:
+    """The lines of an order or cart."""
+
+    def __init__(self, owner: type[models.Model], given: object, name: str) -> None:
         if not isinstance(given, Mapping):
-            raise ConfigurationError(f"{name} must be a dict with {', '.join(field.name for field in fields(part))}.")
-        _check_keys(given, dict.fromkeys((field.name for field in fields(part)), False), name)
-        for inner, source in given.items():
-            _check_path(self.order_model, source, f"{name}[{inner!r}]")
-        return {inner: source for inner, source in given.items() if source is not None}
+            raise ConfigurationError(f"{name} must be a dict with {', '.join(LINE_KEYS)}.")
+        check_keys(given, LINE_KEYS, name)
+        sources = {key: source for key, source in given.items() if source is not None and key != "relation"}
+        if ("total" in sources) == ("unit_price" in sources):
+            raise ConfigurationError(f"{name} needs either 'total' (what the line costs) or 'unit_price'.")
+        self._relation = given["relation"]
+        self._name = name
+        self._fields = Fields(many_model(owner, self._relation, f"{name}['relation']"), sources, name)
 
-    def _part(self, order: models.Model, key: str) -> dict[str, str]:
-        sources = self._parts.get(key, {})
-        return {inner: _text(_read(order, source, f"{NAME}[{key!r}][{inner!r}]")) for inner, source in sources.items()}
+    def prefetch(self, using: str) -> Prefetch:
+        lines = self._fields.model._base_manager.using(using)
+        if joins := self._fields.joins:
+            lines = lines.select_related(*sorted(joins))
+        return Prefetch(self._relation, queryset=lines.order_by("pk"))
 
-    def _amount(self, order: models.Model, key: str) -> Decimal | None:
-        value = self._get(order, key)
-        return None if value is None else _number(value, f"{NAME}[{key!r}]")
-
-    def _get(self, order: models.Model, key: str) -> object:
-        return _read(order, self._order.get(key), f"{NAME}[{key!r}]")
+    def read(self, owner: models.Model) -> tuple[Line, ...]:
+        return tuple(self._line(line) for line in getattr(owner, self._relation).all())
 
     def _line(self, line: models.Model) -> Line:
-        def get(key: str) -> object:
-            return _read(line, self._lines.get(key), f"{NAME}['lines'][{key!r}]")
+        get = self._fields
 
-        def number(key: str) -> Decimal:
-            return _number(get(key), f"{NAME}['lines'][{key!r}]")
+        def needed(key: str) -> Decimal:
+            return number(get.get(line, key), f"{self._name}[{key!r}]")
 
         def positive(key: str) -> Decimal:
             """Zero when not known; shops store a discount or refund with either sign."""
-            return abs(number(key)) if get(key) is not None else Decimal(0)
+            return abs(get.number(line, key) or Decimal(0))
 
-        quantity = number("quantity")
+        quantity = needed("quantity")
         return Line(
-            product_id=_text(get("product_id")),
-            name=_text(get("name")),
+            product_id=get.text(line, "product_id"),
+            name=get.text(line, "name"),
             quantity=quantity,
-            total=number("total") if "total" in self._lines else quantity * number("unit_price"),
-            sku=_text(get("sku")),
-            product_key=_text(get("product_key")),
-            variant_id=_text(get("variant_id")),
-            tax=number("tax") if get("tax") is not None else None,
+            total=needed("total") if "total" in get else quantity * needed("unit_price"),
+            sku=get.text(line, "sku"),
+            product_key=get.text(line, "product_key"),
+            variant_id=get.text(line, "variant_id"),
+            tax=get.number(line, "tax"),
             discount=positive("discount"),
             quantity_refunded=positive("quantity_refunded"),
             refunded=positive("refunded"),
-            url=_text(get("url")),
-            details=_table(get("details")),
+            url=get.text(line, "url"),
+            details=_details(get.get(line, "details")),
         )
 
-    def _relation(self, path: str) -> Relation:
-        name = f"{NAME}['related']"
-        if not isinstance(path, str):
-            raise ConfigurationError(f"{name} must be a list of relation names, not {path!r}.")
-        lookup = path.replace(".", "__")
-        model = _related_model(self.order_model, lookup, name)
-        query = _query_path(self.order_model, lookup)
-        field = _names(self.order_model).get(lookup)
-        if field is not None and (field.one_to_many or field.one_to_one) and not field.concrete:
-            # The related row holds the order's key itself, unless its foreign key points to another field.
-            remote = field.remote_field
-            if isinstance(remote, models.ForeignKey) and remote.target_field.primary_key:
-                return Relation(model=model, path=query, order_field=remote.attname)
-        return Relation(model=model, path=query)
+
+def _details(value: object) -> Mapping[str, Any] | list[Any] | str:
+    return value if isinstance(value, Mapping | list | str) else {}
 
 
-def _check_keys(given: Mapping[str, Any], known: Mapping[str, bool], name: str) -> None:
-    for key in given:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            raise ConfigurationError(
-                f"{name} has no key {key!r}. "
-                + (f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}.")
-            )
-    missing = [key for key, required in known.items() if required and given.get(key) is None]
-    if missing:
-        raise ConfigurationError(f"{name} lacks {', '.join(map(repr, missing))}.")
-
-
-def _get_model(label: object) -> type[models.Model]:
+def _surely(build: Callable[[models.Model], _Picture], row: models.Model) -> _Picture | Unreadable:
+    """The picture of ``row``; what is wrong with one row spoils only that row."""
     try:
-        return apps.get_model(str(label))
-    except (LookupError, ValueError):
-        near = difflib.get_close_matches(str(label), [model._meta.label for model in apps.get_models()], n=1)
-        raise ConfigurationError(
-            f"{NAME}['model'] names {label!r}, and no such model is installed."
-            + (f" Did you mean {near[0]!r}?" if near else " Write it as 'app_label.Model'.")
-        ) from None
-
-
-def _names(model: type[models.Model]) -> dict[str, Any]:
-    """Every name by which code reaches a field of ``model``: relations by their accessor."""
-    found: dict[str, Any] = {"pk": model._meta.pk}
-    for field in model._meta.get_fields():
-        found[field.name] = field
-        if hasattr(field, "attname"):
-            found[field.attname] = field
-        if hasattr(field, "get_accessor_name") and (accessor := field.get_accessor_name()):
-            found[accessor] = field
-    return found
-
-
-def _related_model(model: type[models.Model], path: object, name: str) -> type[models.Model]:
-    for part in str(path).replace(".", "__").split("__"):
-        field = _names(model).get(part)
-        related = getattr(field, "related_model", None)
-        if related is None:
-            relations = [key for key, value in _names(model).items() if value.is_relation]
-            raise ConfigurationError(_no_such(name, path, part, model, relations, "relation"))
-        model = related
-    return model
-
-
-def _many_model(model: type[models.Model], path: object, name: str) -> type[models.Model]:
-    """The model of a relation that leads to many rows."""
-    related = _related_model(model, path, name)
-    names = _names(model)
-    if not _is_many(names.get(str(path))):
-        many = [key for key, field in names.items() if _is_many(field)]
-        raise ConfigurationError(_no_such(name, path, str(path), model, many, "relation to many rows"))
-    return related
-
-
-def _is_many(field: Any) -> bool:
-    return bool(field is not None and (field.one_to_many or field.many_to_many))
-
-
-def _query_path(model: type[models.Model], path: str) -> str:
-    """``path`` of accessors as a lookup: a reverse relation's query name can differ from its accessor."""
-    parts = []
-    for part in path.split("__"):
-        field = _names(model)[part]
-        parts.append(field.name)
-        model = field.related_model
-    return "__".join(parts)
-
-
-def _check_path(model: type[models.Model], source: object, name: str) -> None:
-    """Raise unless every step of a dotted path is there. What code computes is only known when it runs."""
-    if source is None or callable(source) or (isinstance(source, Mapping) and source.keys() == {"value"}):
-        return
-    if not isinstance(source, str):
-        raise ConfigurationError(f"{name} must be a path, a callable or {{'value': ...}}, not {source!r}.")
-    for part in source.split("."):
-        names = _names(model)
-        field = names.get(part)
-        if field is None:
-            if hasattr(model, part):
-                return
-            raise ConfigurationError(_no_such(name, source, part, model, names, "field"))
-        if field.related_model is None or part == getattr(field, "attname", ""):
-            return
-        if _is_many(field):
-            raise ConfigurationError(f"{name} is {source!r}, but {part!r} leads to many rows. Use a callable.")
-        model = field.related_model
-
-
-def _usable(orders: models.QuerySet, path: str, values: Iterable[str]) -> list[str]:
-    """The values the field can have at all: no order has the number "A-7" where numbers are integers."""
-    usable = []
-    for value in values:
-        with contextlib.suppress(ValueError, TypeError, ValidationError):
-            orders.filter(**{path: value})
-            usable.append(value)
-    return usable
-
-
-def _is_plain(model: type[models.Model], source: object) -> bool:
-    if isinstance(source, Mapping):
-        return True
-    field = _names(model).get(source) if isinstance(source, str) else None
-    return field is not None and field.concrete and (not field.is_relation or source == field.attname)
-
-
-def _no_such(name: str, path: object, part: str, model: type[models.Model], known: Iterable[str], what: str) -> str:
-    near = difflib.get_close_matches(part, list(known), n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else f" It has: {', '.join(sorted(known))}."
-    return f"{name} is {path!r}, but {model._meta.label} has no {what} {part!r}.{hint}"
-
-
-def _joins(model: type[models.Model], sources: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
-    """The forward relations that dotted paths go through, for ``select_related``."""
-    joins = set()
-    for key in keys:
-        source = sources.get(key)
-        if not isinstance(source, str) or "." not in source:
-            continue
-        steps: list[str] = []
-        current = model
-        for part in source.split(".")[:-1]:
-            field = _names(current).get(part)
-            if field is None or field.related_model is None or not (field.many_to_one or field.one_to_one):
-                break
-            steps.append(part)
-            current = field.related_model
-        if steps:
-            joins.add("__".join(steps))
-    return sorted(joins)
-
-
-def _value(obj: object, source: Source | None) -> object:
-    if source is None:
-        return None
-    if isinstance(source, Mapping):
-        return source["value"]
-    if callable(source):
-        return source(obj)
-    for part in source.split("."):
-        try:
-            obj = getattr(obj, part)
-        except ObjectDoesNotExist:
-            return None
-        if obj is None:
-            return None
-        if callable(obj) and not isinstance(obj, models.Manager):
-            obj = obj()
-    return obj
-
-
-def _read(obj: models.Model, source: Source | None, name: str) -> object:
-    """The value, or ``UnreadableOrder`` that names the setting and never the value."""
-    try:
-        return _value(obj, source)
+        return build(row)
+    except Unreadable as error:
+        return error
     except (OperationalError, InterfaceError):
+        # The database is in trouble, not this row.
         raise
     except Exception as error:
-        raise UnreadableOrder(f"{name} could not be read ({type(error).__name__})") from None
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, Enum):
-        value = value.value
-    return str(value).replace("\x00", "")
-
-
-def _table(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _number(value: object, name: str) -> Decimal:
-    """Text, integers, decimals and floats as they print. Raises ``UnreadableOrder`` for anything else."""
-    try:
-        number = value if isinstance(value, Decimal) else Decimal(str(value).strip())
-    except InvalidOperation:
-        raise UnreadableOrder(f"{name} is not a number") from None
-    if not number.is_finite():
-        raise UnreadableOrder(f"{name} is not a finite number")
-    return number
-
-
-def _moment(value: object, key: str) -> datetime | None:
-    if value is None:
-        return None
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime.combine(value, time.min)
-    if not isinstance(value, datetime):
-        raise UnreadableOrder(f"{NAME}[{key!r}] is not a date and time")
-    return value if timezone.is_aware(value) else timezone.make_aware(value)
+        return Unreadable(f"it could not be read ({type(error).__name__})")

@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 
 from optico_sync.outcome import Outcome, credential_refused, refused, retry
 from optico_sync.redaction import redact
-from optico_sync.snapshot import OrderSnapshot
+from optico_sync.snapshot import CartSnapshot, OrderSnapshot
 
 #: The longest a vendor may put a credential off by ``Retry-After``, in seconds.
 RETRY_AFTER_CEILING = 3600.0
@@ -55,6 +55,7 @@ class SecretField:
     name: str
     label: Text
     help_text: Text = ""
+    is_required: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +138,14 @@ class Vendor(ABC):
     advice: ClassVar[Mapping[str, Text]] = {}
     #: Requests a second that one credential may make, all workers together; None where the vendor sets no limit.
     rate: ClassVar[float | None] = None
+    #: Whether it is told about carts too, always only the newest state of one; see ``build_cart``.
+    takes_carts: ClassVar[bool] = False
     #: Whether sending the same record twice leaves the vendor as sending it once: allows repeats when in doubt.
     upserts: ClassVar[bool]
+
+    def missing_secrets(self, account: Account) -> list[str]:
+        """Names of the secrets without which nothing can be sent."""
+        return [secret.name for secret in self.secrets if secret.is_required and not account.secrets.get(secret.name)]
 
     def probe(self, *, account: Account) -> Request:
         """A request that tests the connection and by the vendor's document makes no record and mails nobody.
@@ -171,6 +178,14 @@ class Vendor(ABC):
     @abstractmethod
     def read(self, response: Response, *, account: Account) -> Outcome:
         """What ``response`` means. Total: any status, any bytes give exactly one outcome."""
+
+    def build_cart(self, cart: CartSnapshot, *, account: Account, now: datetime) -> Request | Outcome:
+        """The same for a cart, at a vendor that ``takes_carts``."""
+        raise NotImplementedError
+
+    def read_cart(self, response: Response, *, account: Account) -> Outcome:
+        """What the answer to a cart means; as total as ``read``."""
+        return self.read(response, account=account)
 
 
 def read_http(response: Response, *, now: datetime | None = None) -> Outcome | None:

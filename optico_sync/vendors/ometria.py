@@ -335,7 +335,7 @@ def _build_item(line: Line, currency: str, *, options: Mapping[str, Any], proper
     total = round_total(line.total - refunded, currency)
     # The part of the line's money that is left after refunds; a line of no money goes by its quantity.
     part = total / line.total if line.total else left
-    details: Mapping[str, Any] = line.details
+    details = line.detail_pairs
     if not _is_whole(quantity) or not _is_whole(quantity_refunded):
         # "integer": 1.5 kg is one piece that says so.
         details = {"quantity": quantity - quantity_refunded, **details}

@@ -1,11 +1,13 @@
-"""Optico call tracking: the Sales API (``POST /api/customer-order``), https://www.optico.fr/api-docs/sales.
+"""Optico call tracking: orders and carts.
 
-Seen 2026-11: page of 17 October 2019. Where the page contradicts itself, the line says which reading is taken.
+The Sales API (``POST /api/customer-order``), https://www.optico.fr/api-docs/sales, page of 17 October 2019, and the
+Cart API (``POST /api/customer-cart``, and a dialect of its own of orders), https://www.optico.fr/api-docs/cart, page
+of 7 November 2019; both seen 2026-11. Where the pages contradict each other, the line says which reading is taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -13,12 +15,13 @@ from urllib.parse import urlencode
 
 import simplejson
 from django.utils.functional import Promise
+from django.utils.html import strip_tags
 from django.utils.translation import gettext_lazy as _
 
 from optico_sync.attribution import clean_call_id
-from optico_sync.outcome import Outcome, credential_refused, delivered, refused, retry
+from optico_sync.outcome import Outcome, credential_refused, delivered, not_sent, refused, retry
 from optico_sync.redaction import mask_name, mask_secret, redact
-from optico_sync.snapshot import Line, OrderSnapshot, round_total, unit_price
+from optico_sync.snapshot import CartSnapshot, Line, OrderSnapshot, exponent, round_total, unit_price
 from optico_sync.vendors.base import (
     Account,
     Finding,
@@ -34,9 +37,12 @@ from optico_sync.vendors.base import (
     read_http,
     read_json_object,
 )
-from optico_sync.vendors.wire import clean_text, to_json
+from optico_sync.vendors.wire import clean_text, to_brackets, to_json
 
-PATH = "/api/customer-order"
+ORDER_PATH = "/api/customer-order"
+CART_PATH = "/api/customer-cart"
+
+SALES, CART = "sales", "cart"
 
 HEADERS = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
 
@@ -46,6 +52,8 @@ ERRORS: dict[str, Outcome] = {
     "invalid api key": credential_refused("key_refused"),
     "missing required parameter": refused("missing_parameter"),
     "unknown status": refused("unknown_status"),
+    # Only the Cart page lists it.
+    "unknown visit_id": refused("unknown_visit"),
     "invalid products format": refused("invalid_products"),
 }
 
@@ -55,9 +63,16 @@ MAX_DEPTH = 4
 MAX_TEXT = 1000
 MAX_DETAILS = 16 * 1024
 
+#: The key of details that are not key-value pairs but a text or a list.
+_PLAIN = "details"
+
+# The Cart page's examples are PHP, whose ``max_input_vars`` (1000 by default) drops further form fields without a word.
+MAX_FIELDS = 900
+MAX_LINES = 225
+
 
 class Optico(Vendor):
-    """Orders for Optico's call center, so that a sale is credited to its call, agent, keyword or visit."""
+    """Orders and carts for Optico's call center, so that a sale is credited to its call, agent, keyword or visit."""
 
     name: ClassVar[str] = "optico"
     label = _("Optico")
@@ -67,20 +82,49 @@ class Optico(Vendor):
     timeout = Timeout(connect=5.0, total=5.0)
     # "re-submitting the same order id updates the existing record rather than creating a duplicate"
     upserts = True
+    takes_carts = True
     secrets = (
         SecretField(
             name="key",
             label=_("Customer API key"),
             help_text=_("From the domain settings in Optico's back office."),
         ),
+        # The Sales page: "the same key used by the Cart API"; the Cart page: one key for all domains, elsewhere.
+        SecretField(
+            name="cart_key",
+            label=_("Key for carts"),
+            help_text=_("Only if Optico gave you another one for carts, under Manage APIs."),
+            is_required=False,
+        ),
     )
     options = (
         OptionField(
             name="dialect",
             label=_("Order dialect"),
-            choices=(("sales", _("Sales API: products as one JSON field")),),
-            default="sales",
-            help_text=_("How products are written. Optico documents this form for orders."),
+            choices=(
+                (SALES, _("Sales API: products as one JSON field")),
+                (CART, _("Cart API: products in bracketed fields; only orders with a visit and a cart")),
+            ),
+            default=SALES,
+            help_text=_(
+                "How the products of orders are written: Optico documents both forms. Keep the first unless Optico "
+                "answers “Invalid products format”."
+            ),
+        ),
+        OptionField(
+            name="carts",
+            label=_("Show carts to agents"),
+            default=True,
+            help_text=_("While the visitor shops. Needs OPTICO_SYNC['CART'] in the settings, and a visit."),
+        ),
+        OptionField(
+            name="id_prefix",
+            label=_("Prefix of numbers"),
+            default="",
+            help_text=_(
+                "Put before every order number and cart id, where several shops with the same numbers share one "
+                "account. Choose it once: with another one the same order is recorded anew."
+            ),
         ),
     )
 
@@ -93,44 +137,54 @@ class Optico(Vendor):
     }
 
     def build(self, snapshot: OrderSnapshot, *, told: Told, account: Account, now: datetime) -> Request | Outcome:
-        """The form post of the Sales page's "Parameters" table. Optional fields that are not known are left out."""
+        """The form post of the "Parameters" table of the chosen page. Fields that are not known are left out."""
         reference = clean_text(snapshot.reference)
         if not reference:
             return refused("no_reference")
-        call_id = snapshot.attribution.call_id.strip()
-        if call_id and not clean_call_id(call_id):
-            return refused("bad_call_id")
-        currency = snapshot.currency.strip().upper()
-        if not (len(currency) == 3 and currency.isascii() and currency.isalpha()):
-            return refused("bad_currency")
-        products = build_products(snapshot.lines, currency)
-        fields = {
-            "id": reference,
-            "status": told.status,
-            "cart_id": clean_text(snapshot.attribution.cart_key),
-            # The table says "integer", every example is 24 hex characters: sent as it is, never converted.
-            "visit_id": snapshot.attribution.visit_id,
-            "call_id": call_id,
-            "agent": clean_text(snapshot.attribution.agent),
-            "currency": currency,
-            # Always the complete list, also when it is empty: what leaving it out does to an update is not documented.
-            "products": to_json(products),
-        }
-        fields = {name: value for name, value in fields.items() if value}
-        content = urlencode(fields).encode()
-        key = account.secrets["key"]
-        return Request(
-            url=account.base_url.rstrip("/") + PATH,
-            body=urlencode({"key": key}).encode() + b"&" + content,
-            headers=HEADERS,
-            shown=_shown(fields, products, key),
-            fingerprint=fingerprint(content),
-        )
+        fields = _common_fields(reference, snapshot, account)
+        if isinstance(fields, Outcome):
+            return fields
+        fields["status"] = told.status
+        if cart_key := clean_text(snapshot.attribution.cart_key):
+            fields["cart_id"] = _prefix(account) + cart_key
+        if account.options["dialect"] == CART:
+            # Both are required there, and "absent or empty" is an error.
+            if "visit_id" not in fields:
+                return refused("missing_visit")
+            if "cart_id" not in fields:
+                return refused("missing_cart")
+            return _post_brackets(ORDER_PATH, fields, snapshot.lines, account, key=account.secrets["key"])
+        products = build_products(snapshot.lines, fields["currency"], price="cost_per_unit", size=MAX_DETAILS)
+        # Always the complete list, also when it is empty: what leaving it out does to an update is not documented.
+        return _post(ORDER_PATH, fields, [("products", to_json(products))], products, account, account.secrets["key"])
+
+    def build_cart(self, cart: CartSnapshot, *, account: Account, now: datetime) -> Request | Outcome:
+        """The form post of the Cart page's table for ``/api/customer-cart``."""
+        if not account.options["carts"]:
+            return not_sent("carts_off")
+        if not cart.attribution.visit_id:
+            return not_sent("no_visit")
+        fields = _common_fields(cart.key, cart, account)
+        if isinstance(fields, Outcome):
+            return fields
+        if all(line.quantity <= 0 for line in cart.lines):
+            # ``products`` is required, and PHP's form has no empty list. There is no way to delete a cart.
+            return not_sent("empty_cart")
+        fields["is_logged_in"] = str(int(cart.is_logged_in))
+        key = account.secrets.get("cart_key") or account.secrets["key"]
+        return _post_brackets(CART_PATH, fields, cart.lines, account, key=key)
+
+    def read_cart(self, response: Response, *, account: Account) -> Outcome:
+        """The same envelope. A refused key for carts alone must not keep orders back."""
+        outcome = self.read(response, account=account)
+        if outcome.reason == "key_refused" and account.secrets.get("cart_key"):
+            return refused("cart_key_refused", detail=outcome.detail)
+        return outcome
 
     def probe(self, *, account: Account) -> Request:
         """An order without its ``id``: "Missing required parameter" is the only thing that can come of it."""
         body = urlencode({"key": account.secrets["key"]}).encode()
-        url = account.base_url.rstrip("/") + PATH
+        url = account.base_url.rstrip("/") + ORDER_PATH
         return Request(url=url, body=body, headers=HEADERS, shown="", fingerprint="")
 
     def read_probe(self, response: Response, *, account: Account) -> Finding:
@@ -185,29 +239,30 @@ def _read_error(envelope: Mapping[str, Any], account: Account) -> Outcome:
     return Outcome(kind=known.kind, scope=known.scope, reason=known.reason, detail=detail)
 
 
-def build_products(lines: Iterable[Line], currency: str) -> list[dict[str, Any]]:
-    """The product objects. Optico computes the total as the sum of quantity × cost_per_unit.
+def build_products(lines: Iterable[Line], currency: str, *, price: str, size: int) -> list[dict[str, Any]]:
+    """The product objects, with at most ``size`` bytes of details. Optico's total is the sum of quantity × ``price``.
 
     Shipping and discounts on the whole order cannot be said: no pseudo-product is invented for them. A line of
     quantity zero adds nothing and one below zero would reduce revenue: both are left out.
     """
-    left = MAX_DETAILS
+    left = size
     products = []
     for line in lines:
         if line.quantity <= 0:
             continue
-        details = {str(name): value for name, value in line.details.items()}
+        # The Sales page knows key-value pairs only.
+        details = dict(line.details) if isinstance(line.details, Mapping) else {_PLAIN: line.details}
         if line.quantity == line.quantity.to_integral_value():
-            quantity, price = int(line.quantity), unit_price(line, currency)
+            quantity, amount = int(line.quantity), unit_price(line, currency)
         else:
             # ``quantity`` is documented as an integer; 1.5 kg is sold as one piece that says so.
-            quantity, price = 1, round_total(line.total, currency)
+            quantity, amount = 1, round_total(line.total, currency)
             details = {"quantity": format(line.quantity.normalize(), "f"), **details}
         product: dict[str, Any] = {
             "id": clean_text(line.product_id),
             "name": clean_text(line.name),
             "quantity": quantity,
-            "cost_per_unit": price,
+            price: amount,
         }
         if capped := cap_details(details, size=left):
             product["details"] = capped
@@ -247,6 +302,74 @@ def _cap(value: Any, depth: int) -> Any:
     if isinstance(value, str | Promise):
         return clean_text(str(value))[:MAX_TEXT]
     return None
+
+
+def _prefix(account: Account) -> str:
+    return clean_text(account.options["id_prefix"])
+
+
+def _common_fields(own_id: str, snapshot: OrderSnapshot | CartSnapshot, account: Account) -> dict[str, str] | Outcome:
+    """What an order and a cart both say."""
+    call_id = snapshot.attribution.call_id.strip()
+    if call_id and not clean_call_id(call_id):
+        return refused("bad_call_id")
+    currency = snapshot.currency.strip().upper()
+    if not (len(currency) == 3 and currency.isascii() and currency.isalpha()):
+        return refused("bad_currency")
+    fields = {
+        "id": _prefix(account) + own_id,
+        "currency": currency,
+        # The Sales table says "integer", every example is 24 hex characters: sent as it is, never converted.
+        "visit_id": snapshot.attribution.visit_id,
+        "call_id": call_id,
+        "agent": clean_text(snapshot.attribution.agent),
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def _post_brackets(
+    path: str, fields: Mapping[str, str], lines: Iterable[Line], account: Account, *, key: str
+) -> Request | Outcome:
+    """A post of the Cart page: ``products[0][id]``. Details go first where the form would grow too long."""
+    currency = fields["currency"]
+    products = build_products(lines, currency, price="price", size=MAX_DETAILS)
+    if len(products) > MAX_LINES:
+        return refused("too_many_lines")
+    for product in products:
+        product["price"] = f"{product['price']:.{max(exponent(currency), -product['price'].as_tuple().exponent)}f}"
+        if "details" in product:
+            # "displayed as-is in the agent dashboard": nobody's markup belongs there. Plain text is allowed here.
+            details = _without_markup(product["details"])
+            product["details"] = details[_PLAIN] if details.keys() == {_PLAIN} else details
+    if len(fields) + 1 + sum(1 for _field in to_brackets("products", products)) > MAX_FIELDS:
+        products = [{name: value for name, value in one.items() if name != "details"} for one in products]
+    return _post(path, fields, list(to_brackets("products", products)), products, account, key)
+
+
+def _without_markup(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {strip_tags(name): _without_markup(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_without_markup(item) for item in value]
+    return strip_tags(value) if isinstance(value, str) else value
+
+
+def _post(
+    path: str,
+    fields: Mapping[str, str],
+    more: Sequence[tuple[str, str]],
+    products: list[dict[str, Any]],
+    account: Account,
+    key: str,
+) -> Request:
+    content = urlencode([*fields.items(), *more]).encode()
+    return Request(
+        url=account.base_url.rstrip("/") + path,
+        body=urlencode({"key": key}).encode() + b"&" + content,
+        headers=HEADERS,
+        shown=_shown(fields, products, key),
+        fingerprint=fingerprint(content),
+    )
 
 
 def _shown(fields: Mapping[str, str], products: list[dict[str, Any]], key: str) -> str:

@@ -286,7 +286,7 @@ def build_items(lines: Iterable[Line], currency: str, *, code: str) -> list[dict
             continue
         # What was paid in the end: prices with tax, after the line's own discounts.
         item: dict[str, Any] = {"refCode": ref_code, "qty": quantity, "price": unit_price(line, currency)}
-        if attributes := build_attributes(line.details):
+        if attributes := build_attributes(line.detail_pairs):
             item["attributes"] = attributes
         items.append(item)
     return items

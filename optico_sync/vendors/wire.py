@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import simplejson
 
 
@@ -15,3 +17,22 @@ def clean_text(text: str) -> str:
 def to_json(value: object) -> str:
     """Pure ASCII, as PHP's ``json_encode`` in the vendor's examples; a ``Decimal`` is written as it stands."""
     return simplejson.dumps(value, use_decimal=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+
+
+def to_brackets(name: str, value: object) -> Iterator[tuple[str, str]]:
+    """Form fields as PHP's ``http_build_query`` writes them: ``name[0][key]``, true as 1, None as nothing.
+
+    A bracket in a key would nest it elsewhere, so it becomes an underscore; a key that is empty is left out.
+    """
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if key := str(key).translate(_NO_BRACKETS):
+                yield from to_brackets(f"{name}[{key}]", item)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from to_brackets(f"{name}[{index}]", item)
+    elif value is not None:
+        yield name, str(int(value)) if isinstance(value, bool) else str(value)
+
+
+_NO_BRACKETS = str.maketrans("[]", "__", "\x00")

@@ -53,6 +53,7 @@ def typed(**fields: Any) -> dict[str, Any]:
         "start_at_1": "03:04:05",
         "concurrency": "8",
         "option_dialect": "sales",
+        "option_carts": "on",
         "secret_key": "",
     }
     for prefix in ("declared_statuses", "status_mappings", "rules"):
@@ -83,9 +84,20 @@ def test_add_stores_the_key_encrypted(owner: Client) -> None:
     credential = VendorCredential.objects.get()
     assert response.redirect_chain == [(url_of(credential), 302)]
     assert (credential.vendor, credential.secrets, credential.options) == (
-        "optico", {"key": LONG_KEY}, {"dialect": "sales"}
+        "optico", {"key": LONG_KEY}, {"dialect": "sales", "carts": True, "id_prefix": ""}
     )  # fmt: skip
     assert LONG_KEY not in response.content.decode()
+
+
+def test_a_secret_that_is_not_required_can_be_typed_and_forgotten(owner: Client) -> None:
+    owner.post(ADD, typed(secret_key=LONG_KEY))
+    credential = VendorCredential.objects.get()
+    assert 'name="forget_cart_key" disabled' in page(owner, url_of(credential))
+    owner.post(url_of(credential), typed(secret_cart_key="another"))
+    credential = VendorCredential.objects.get()
+    assert credential.secrets == {"key": LONG_KEY, "cart_key": "another"}
+    owner.post(url_of(credential), typed(forget_cart_key="on"))
+    assert VendorCredential.objects.get().secrets == {"key": LONG_KEY}
 
 
 def test_add_makes_mappings_for_the_statuses_known(owner: Client) -> None:

@@ -68,5 +68,20 @@ class Item(models.Model):
     extra = models.JSONField(default=dict)
 
 
+class Trolley(models.Model):
+    """A cart that stays when it is over."""
+
+    account = models.CharField(max_length=40, blank=True)
+    merged_into = models.ForeignKey("self", models.SET_NULL, null=True)
+
+
+class Load(models.Model):
+    trolley = models.ForeignKey(Trolley, models.CASCADE, related_name="loads")
+    article = models.ForeignKey(Article, models.SET_NULL, null=True)
+    title = models.CharField(max_length=200)
+    pieces = models.IntegerField(default=1)
+    cents = models.IntegerField()
+
+
 class Unwatched(models.Model):
     name = models.CharField(max_length=40)

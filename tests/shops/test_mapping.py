@@ -17,10 +17,13 @@ from django.contrib.auth.models import Group, User
 from django.db import OperationalError, models
 from django.test import override_settings
 
-from optico_sync.exceptions import ConfigurationError, UnreadableOrder
+from optico_sync.exceptions import ConfigurationError, Unreadable
 from optico_sync.shops import get_shop
 from optico_sync.shops.base import ShopAdapter
-from optico_sync.shops.mapping import MappedShop, _moment, _number
+from optico_sync.shops.mapping import MappedShop
+from optico_sync.shops.sources import moment as _moment
+from optico_sync.shops.sources import number as _number
+from optico_sync.shops.sources import primary_keys
 from optico_sync.snapshot import OrderSnapshot
 from tests.helpers import place
 from tests.oddshop.models import Address, GiftPurchase, Item, Purchase, PurchaseProxy
@@ -34,7 +37,7 @@ def shop(lines: Mapping[str, Any] | None = None, **changes: Any) -> MappedShop:
     return MappedShop({**ORDER, **changes, "lines": {**LINES, **(lines or {})}})
 
 
-def read(purchase: Purchase, adapter: MappedShop | None = None) -> OrderSnapshot | UnreadableOrder:
+def read(purchase: Purchase, adapter: MappedShop | None = None) -> OrderSnapshot | Unreadable:
     return (adapter or shop()).read([purchase.pk], using="default")[purchase.pk]
 
 
@@ -53,12 +56,12 @@ def test_get_shop_is_made_once() -> None:
 
 def test_get_shop_follows_the_settings() -> None:
     with override_settings(OPTICO_SYNC={**OPTICO_SYNC, "ORDER": {**ORDER, "model": "oddshop.GiftPurchase"}}):
-        assert get_shop().order_model is GiftPurchase
-    assert get_shop().order_model is Purchase
+        assert get_shop().model is GiftPurchase
+    assert get_shop().model is Purchase
 
 
 class OwnShop(ShopAdapter):
-    order_model = Purchase
+    model = Purchase
 
     def facts(self, order: models.Model) -> Any: ...
 
@@ -165,8 +168,16 @@ def test_unit_price_is_multiplied() -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("extra", [[1], "text", 7, None])
-def test_details_that_are_no_table_are_left_out(extra: Any) -> None:
+@pytest.mark.parametrize("extra", [[1], "text", {"a": 1}])
+def test_details_are_pairs_a_text_or_a_list(extra: Any) -> None:
+    (found,) = snapshot(place(), shop(lines={"details": {"value": extra}})).lines
+    assert found.details == extra
+    assert found.detail_pairs == (extra if isinstance(extra, dict) else {})
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("extra", [7, None])
+def test_details_of_any_other_kind_are_left_out(extra: Any) -> None:
     assert snapshot(place(), shop(lines={"details": {"value": extra}})).lines[0].details == {}
 
 
@@ -256,10 +267,8 @@ def test_uuid_keys_are_read_in_both_spellings() -> None:
             managed = False
             apps = Apps()
 
-    adapter = shop()
-    adapter.order_model = Parcel
     value = uuid.uuid4()
-    assert adapter._primary_keys([str(value), value.hex, "no uuid", ""]) == {str(value): value, value.hex: value}
+    assert primary_keys(Parcel, [str(value), value.hex, "no uuid", ""]) == {str(value): value, value.hex: value}
 
 
 # numbers and moments
@@ -286,7 +295,7 @@ def test_numbers_are_read_as_they_print(given: Any, number: str) -> None:
     "given", ["NaN", "sNaN", "Infinity", "-Infinity", float("nan"), float("inf"), Decimal("NaN"), None, "", "x", "1,5"]
 )
 def test_what_is_no_number_makes_the_order_unreadable(given: Any) -> None:
-    with pytest.raises(UnreadableOrder, match="total"):
+    with pytest.raises(Unreadable, match="total"):
         _number(given, "total")
 
 
@@ -305,7 +314,7 @@ def test_a_date_is_its_midnight_in_local_time() -> None:
 
 @pytest.mark.parametrize("given", ["2024-03-15", 1710509107])
 def test_what_is_no_moment_makes_the_order_unreadable(given: Any) -> None:
-    with pytest.raises(UnreadableOrder, match="placed_at"):
+    with pytest.raises(Unreadable, match="placed_at"):
         _moment(given, "placed_at")
 
 
@@ -325,7 +334,7 @@ def test_a_bad_order_spoils_only_itself(key: str) -> None:
     change: Any = broken if key == "reference" else lambda order: broken(order) and None
     found = shop(**{key: change}).read([bad.pk, good.pk], using="default")
     assert isinstance(found[good.pk], OrderSnapshot)
-    assert isinstance(found[bad.pk], UnreadableOrder)
+    assert isinstance(found[bad.pk], Unreadable)
     assert key in str(found[bad.pk]) and "Anna" not in str(found[bad.pk])
 
 
@@ -333,7 +342,7 @@ def test_a_bad_order_spoils_only_itself(key: str) -> None:
 def test_numbers_beyond_all_arithmetic_spoil_only_their_order() -> None:
     lines = {key: source for key, source in LINES.items() if key != "total"} | {"unit_price": {"value": "1e999999"}}
     lines["quantity"] = {"value": "1e999999"}
-    assert isinstance(read(place(), MappedShop({**ORDER, "lines": lines})), UnreadableOrder)
+    assert isinstance(read(place(), MappedShop({**ORDER, "lines": lines})), Unreadable)
 
 
 @pytest.mark.django_db
@@ -461,7 +470,7 @@ def test_known_statuses_of_a_free_text_are_none() -> None:
 
 def relation(path: str, **changes: Any) -> tuple[type[models.Model], str, str]:
     (found,) = shop(related=[path], **changes).relations
-    return found.model, found.path, found.order_field
+    return found.model, found.path, found.owner_field
 
 
 def test_a_reverse_foreign_key_holds_the_orders_key() -> None:
@@ -486,7 +495,7 @@ def test_an_accessor_becomes_the_name_for_queries() -> None:
     lines = {"relation": "logentry_set", **dict.fromkeys(("product_id", "name", "quantity", "total"), {"value": 1})}
     user = {"model": "auth.User", "reference": "username", "status": "email", "currency": {"value": "EUR"}}
     relations = MappedShop({**user, "lines": lines, "related": ["logentry_set", "groups"]}).relations
-    assert [(one.model, one.path, one.order_field) for one in relations] == [
+    assert [(one.model, one.path, one.owner_field) for one in relations] == [
         (LogEntry, "logentry", "user_id"),
         (Group, "groups", ""),
     ]
@@ -497,7 +506,7 @@ def test_orders_related_reaches_the_orders() -> None:
     address = Address.objects.create(street="Main St")
     here, there = place("1", address=address), place("2", address=address, site="hidden")
     place("3")
-    found = shop().orders_related("address", [str(address.pk), "999999"], using="default")
+    found = shop().owners("address", [str(address.pk), "999999"], using="default")
     assert found == {str(address.pk): {here.pk, there.pk}}
 
 
@@ -506,7 +515,7 @@ def test_orders_related_reaches_through_a_nested_path() -> None:
     purchase = place()
     article = Item.objects.get().article
     assert article is not None
-    found = shop().orders_related("things__article", [str(article.pk)], using="default")
+    found = shop().owners("things__article", [str(article.pk)], using="default")
     assert found == {str(article.pk): {purchase.pk}}
 
 

@@ -26,7 +26,11 @@ from optico_sync.vendors.base import Account, Request, Response, Told
 from tests.helpers import KEY, Clock, Vendor, deliver, error, form_of, make_credential, move, place, reply, state_of
 
 OPTICO = get_vendor("optico")
-ACCOUNT = Account(base_url="https://www.optico.fr", secrets={"key": KEY}, options={"dialect": "sales"})
+ACCOUNT = Account(
+    base_url="https://www.optico.fr",
+    secrets={"key": KEY},
+    options={option.name: option.default for option in OPTICO.options},
+)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 VISIT = "3617898c651df0f8617f70a0"
 
@@ -273,7 +277,7 @@ ORDER, CREDENTIAL = Scope.ORDER, Scope.CREDENTIAL
         (200, '{"status":"error","message":"Unknown status"}', Kind.REFUSED, ORDER, "unknown_status"),
         (200, '{"status":"error","message":"Missing required parameter"}', Kind.REFUSED, ORDER, "missing_parameter"),
         (200, '{"status":"error","message":"Invalid products format"}', Kind.REFUSED, ORDER, "invalid_products"),
-        (200, '{"status":"error","message":"Unknown visit_id"}', Kind.REFUSED, ORDER, "refused"),
+        (200, '{"status":"error","message":"Unknown visit_id"}', Kind.REFUSED, ORDER, "unknown_visit"),
         (200, '{"status":"error"}', Kind.REFUSED, ORDER, "unspecified"),
         (200, '{"status":"ERROR","errors":["Unknown status"]}', Kind.REFUSED, ORDER, "unknown_status"),
         (200, '{"status":"error","error":"Invalid api key"}', Kind.REFUSED, CREDENTIAL, "key_refused"),
@@ -430,7 +434,7 @@ def test_no_reference_bad_currency_and_bad_call_id_are_refused_with_a_reason() -
 
 
 def test_fingerprint_ignores_the_key_and_sees_everything_else() -> None:
-    other_key = Account(base_url=ACCOUNT.base_url, secrets={"key": "another"}, options={})
+    other_key = Account(base_url=ACCOUNT.base_url, secrets={"key": "another"}, options=ACCOUNT.options)
     same = OPTICO.build(order(line()), told=Told(status="confirmed", is_sale=True), account=other_key, now=NOW)
     assert isinstance(same, Request)
     assert same.fingerprint == build(order(line())).fingerprint
