@@ -130,6 +130,7 @@ class Standing:
     credential: VendorCredential
     sync: SyncState
     now: datetime
+    kind: str = Subject.Kind.ORDER
 
     @property
     def state(self) -> str:
@@ -174,7 +175,7 @@ class Standing:
     @property
     def has_newer_content(self) -> bool:
         """Its content changed, or is to be repeated, under the status that the vendor has."""
-        manner = self.credential.manner_of(self.sync.subject.kind)
+        manner = self.credential.manner_of(self.kind)
         return bool(manner and self.sync.steps(manner))
 
     @property
@@ -194,13 +195,20 @@ class Standing:
 def standings(
     subjects: Collection[Subject], known: Sequence[VendorCredential] | None = None
 ) -> dict[int, list[Standing]]:
-    """By primary key of each order: where it stands with every credential. Two queries, one when they are ``known``."""
+    """By primary key of each order or cart: where it stands with every credential that is told of it.
+
+    Two queries, one when the credentials are ``known``.
+    """
     states = SyncState.objects.filter(subject__in=[subject.pk for subject in subjects])
     found = {(state.subject_id, state.credential_id): state for state in states}
     known = credentials() if known is None else known
     now = timezone.now()
     return {
-        subject.pk: [_standing(found.get((subject.pk, credential.pk)), credential, now) for credential in known]
+        subject.pk: [
+            _standing(found.get((subject.pk, credential.pk)), credential, now, subject.kind)
+            for credential in known
+            if credential.manner_of(subject.kind)
+        ]
         for subject in subjects
     }
 
@@ -392,12 +400,14 @@ def spell(span: timedelta) -> str:
     return ngettext("%(count)d day", "%(count)d days", days) % {"count": days}
 
 
-def _standing(state: SyncState | None, credential: VendorCredential, now: datetime) -> Standing:
+def _standing(
+    state: SyncState | None, credential: VendorCredential, now: datetime, kind: str = Subject.Kind.ORDER
+) -> Standing:
     if state is None:
         state = SyncState(state=SyncState.State.NOT_SENT, reason=_NEVER_OFFERED)
     # Loaded once for all orders; asking the row would be a query each, secrets included.
     state.credential = credential
-    return Standing(credential=credential, sync=state, now=now)
+    return Standing(credential=credential, sync=state, now=now, kind=kind)
 
 
 def _events(subject: Subject) -> list[OutboxEvent]:

@@ -40,11 +40,12 @@ def add(request: HttpRequest, product: Product, quantity: int) -> None:
 
 def change(request: HttpRequest, product: Product, quantity: int) -> None:
     """Set the quantity of what is in the cart; 0 removes it."""
-    lines = CartLine.objects.filter(cart=cart_id(request), product=product)
-    if quantity:
-        lines.update(quantity=quantity)
-    else:
-        lines.delete()
+    line = CartLine.objects.filter(cart=cart_id(request), product=product).first()
+    if line and quantity:
+        line.quantity = quantity
+        line.save(update_fields=["quantity"])
+    elif line:
+        line.delete()
 
 
 def forget(request: HttpRequest) -> None:

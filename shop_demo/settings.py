@@ -146,7 +146,22 @@ OPTICO_SYNC = {
         },
         "related": ["lines"],
     },
+    "CART": {
+        "model": "shop_demo.Cart",
+        "currency": {"value": "EUR"},
+        "lines": {
+            "relation": "lines",
+            "product_id": "product.sku",
+            "name": "product.title",
+            "quantity": "quantity",
+            "unit_price": "product.price",
+            "sku": "product.sku",
+            "product_key": "product_id",
+        },
+        "related": ["lines"],
+    },
     "ENCRYPTION_KEYS": env.list("OPTICO_ENCRYPTION_KEYS", default=[]),
     "QUIET_PERIOD": env.float("OPTICO_QUIET_PERIOD", default=5.0),
+    "CART_QUIET_PERIOD": env.float("OPTICO_CART_QUIET_PERIOD", default=2.0),
     "ALLOWED_NETWORKS": env.list("OPTICO_ALLOWED_NETWORKS", default=[]),
 }

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,9 @@ class Demo:
         answer = requests.get(f"{self.sandbox}/sandbox/api/records/{vendor}/{reference}", timeout=10)
         return answer.json() if answer.ok else None
 
+    def records(self, vendor: str) -> list[dict[str, Any]]:
+        return requests.get(f"{self.sandbox}/sandbox/api/records?vendor={vendor}", timeout=10).json()["records"]
+
     def vendor(self, reference: str) -> dict[str, Any] | None:
         answer = requests.get(f"{self.sandbox}/sandbox/api/orders/{reference}", timeout=10)
         return answer.json() if answer.ok else None
@@ -76,6 +80,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subproce
         "SECRET_KEY": "end-to-end",
         "OPTICO_ENCRYPTION_KEYS": OPTICO_SYNC["ENCRYPTION_KEYS"][0],
         "OPTICO_QUIET_PERIOD": "0",
+        "OPTICO_CART_QUIET_PERIOD": "0",
         "OPTICO_ALLOWED_NETWORKS": "127.0.0.0/8",
         "PYTHONUNBUFFERED": "1",
     }
@@ -161,6 +166,26 @@ def test_a_purchase_with_a_cookie_reaches_the_vendor_and_follows_its_status(demo
         assert word in page
     assert "cust_sandbox_demo" not in page and "customer@example.com" not in page
     staff.session.close()
+
+
+def test_a_cart_is_live_while_the_visitor_shops_and_its_order_names_it(demo: Demo) -> None:
+    demo.post("/visitor/", cookie="optico_visit_id")
+    visit = demo.session.cookies["optico_visit_id"]
+    before = {cart["id"] for cart in demo.records("cart")}
+    demo.post("/cart/add/", page="/", sku="MUG-01", quantity=1)
+    demo.post("/cart/add/", page="/", sku="TEA-01", quantity=2)
+
+    def live() -> dict[str, Any] | None:
+        carts = [cart for cart in demo.records("cart") if cart["id"] not in before]
+        return next((cart for cart in carts if Decimal(cart["total"]) == Decimal("29.20")), None)
+
+    cart = wait_for(live)
+    assert (cart["visit_id"], cart["is_logged_in"]) == (visit, "0")
+    demo.post("/cart/change/", page="/cart/", sku="TEA-01", quantity=1)
+    wait_for(lambda: Decimal(demo.record("cart", cart["id"])["total"]) == Decimal("21.85"))
+    reference = demo.post("/checkout/", customer_name="A Customer", email="customer@example.com").url
+    order = wait_for(lambda: demo.vendor(reference.rstrip("/").rsplit("/", 1)[1]))
+    assert (order["cart_id"], order["visit_id"]) == (cart["id"], visit)
 
 
 def test_a_purchase_without_a_cookie_is_recorded_and_not_attributed(demo: Demo) -> None:

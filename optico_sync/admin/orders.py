@@ -1,4 +1,4 @@
-"""Orders: where each one stands, and what happened to it."""
+"""Orders and carts: where each one stands, and what happened to it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.formats import date_format
+from django.utils.functional import Promise
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
@@ -32,7 +33,7 @@ from optico_sync.admin.order_filters import (
 from optico_sync.admin.paginator import LIMIT, BoundedPaginator
 from optico_sync.admin.readonly import ReadOnlyAdmin
 from optico_sync.admin.verbs import VERBS, act
-from optico_sync.models import Subject
+from optico_sync.models import Cart, Subject
 
 
 class OrderList(ChangeList):
@@ -50,10 +51,14 @@ class OrderList(ChangeList):
         self.result_list = subjects
 
 
-@admin.register(Subject)
-class SubjectAdmin(ReadOnlyAdmin):
-    list_display = ["order", "shop_status", "attributed", "standing", "changed"]
+class StandingAdmin(ReadOnlyAdmin):
+    """What the pages of orders and of carts have in common."""
+
+    kind: str
+    list_title: str | Promise
+    page_title: str | Promise
     list_filter = [StateFilter, CredentialFilter, ReasonFilter, AttributedFilter]
+    change_list_template = "admin/optico_sync/subject/change_list.html"
     list_per_page = 50
     # Sorting by another column would read them all.
     sortable_by = ()
@@ -61,14 +66,14 @@ class SubjectAdmin(ReadOnlyAdmin):
     paginator = BoundedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    search_fields = ["reference"]
-    search_help_text = gettext_lazy("The order's number or its beginning, or its exact key in the shop.")
-    actions = ["send_again", "hold", "release"]
 
     class Media:
         css = CSS
 
     # the list
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Subject]:
+        return super().get_queryset(request).filter(kind=self.kind)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return OrderList
@@ -78,14 +83,13 @@ class SubjectAdmin(ReadOnlyAdmin):
     ) -> tuple[QuerySet[Subject], bool]:
         """By index only: the beginning of a reference, or a whole key. Words are not split."""
         if term := search_term.strip():
-            is_key = Q(kind=Subject.Kind.ORDER, key=term)
+            is_key = Q(kind=self.kind, key=term)
             queryset = queryset.filter(Q(reference__startswith=term) | is_key)
         return queryset, False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         pulse = {} if request.method == "POST" else self._pulse(request)
-        title = _("Orders: where each one stands")
-        return super().changelist_view(request, {"title": title, **pulse, **(extra_context or {})})
+        return super().changelist_view(request, {"title": self.list_title, **pulse, **(extra_context or {})})
 
     def _pulse(self, request: HttpRequest) -> dict[str, Any]:
         return {
@@ -94,14 +98,6 @@ class SubjectAdmin(ReadOnlyAdmin):
             "captures": insight.captures(),
             "can_configure": _can_configure(request),
         }
-
-    @admin.display(description=gettext_lazy("order"))
-    def order(self, subject: Subject) -> str:
-        return str(subject)
-
-    @admin.display(description=gettext_lazy("shop status"))
-    def shop_status(self, subject: Subject) -> str:
-        return _("deleted in the shop") if subject.deleted_at else subject.status
 
     @admin.display(description=gettext_lazy("attributed"))
     def attributed(self, subject: Subject) -> str:
@@ -119,10 +115,61 @@ class SubjectAdmin(ReadOnlyAdmin):
     def standing(self, subject: Subject) -> SafeString:
         return render_standings(subject.standings)  # type: ignore[attr-defined]
 
-    # what an operator can do
+    # one's own page
 
     def has_resend_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("optico_sync.resend_subject")
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if request.method != "GET":
+            return HttpResponseNotAllowed(["GET"])
+        subject = self.get_object(request, unquote(object_id))
+        if not self.has_view_permission(request, subject):
+            raise PermissionDenied
+        if subject is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
+        rows = insight.standings([subject], known_credentials(request))[subject.pk]
+        may_operate = self.has_resend_permission(request)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": str(self.page_title) % {"subject": subject},
+            "opts": self.opts,
+            "original": subject,
+            "media": self.media,
+            "has_view_permission": True,
+            "rows": rows,
+            "timeline": insight.timeline(subject, rows, bodies=may_operate),
+            "can_read_bodies": may_operate,
+            "can_resend": may_operate and self.kind == Subject.Kind.ORDER,
+            "can_configure": _can_configure(request),
+            "heartbeat": insight.heartbeat(),
+            **(extra_context or {}),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/optico_sync/subject/change_form.html", context)
+
+
+@admin.register(Subject)
+class OrderAdmin(StandingAdmin):
+    kind = Subject.Kind.ORDER
+    list_title = gettext_lazy("Orders: where each one stands")
+    page_title = gettext_lazy("Order %(subject)s")
+    list_display = ["order", "shop_status", "attributed", "standing", "changed"]
+    search_fields = ["reference"]
+    search_help_text = gettext_lazy("The order's number or its beginning, or its exact key in the shop.")
+    actions = ["send_again", "hold", "release"]
+
+    @admin.display(description=gettext_lazy("order"))
+    def order(self, subject: Subject) -> str:
+        return str(subject)
+
+    @admin.display(description=gettext_lazy("shop status"))
+    def shop_status(self, subject: Subject) -> str:
+        return _("deleted in the shop") if subject.deleted_at else subject.status
+
+    # what an operator can do
 
     @admin.action(description=gettext_lazy("Send again"), permissions=["resend"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[Subject]) -> None:
@@ -169,34 +216,19 @@ class SubjectAdmin(ReadOnlyAdmin):
         url = reverse("admin:optico_sync_subject_change", args=[subject.pk], current_app=self.admin_site.name)
         return HttpResponseRedirect(url)
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        if request.method != "GET":
-            return HttpResponseNotAllowed(["GET"])
-        subject = self.get_object(request, unquote(object_id))
-        if not self.has_view_permission(request, subject):
-            raise PermissionDenied
-        if subject is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
-        rows = insight.standings([subject], known_credentials(request))[subject.pk]
-        can_resend = self.has_resend_permission(request)
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Order %(order)s") % {"order": subject},
-            "opts": self.opts,
-            "original": subject,
-            "media": self.media,
-            "has_view_permission": True,
-            "rows": rows,
-            "timeline": insight.timeline(subject, rows, bodies=can_resend),
-            "can_resend": can_resend,
-            "can_configure": _can_configure(request),
-            "heartbeat": insight.heartbeat(),
-            **(extra_context or {}),
-        }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/optico_sync/subject/change_form.html", context)
+
+@admin.register(Cart)
+class CartAdmin(StandingAdmin):
+    kind = Subject.Kind.CART
+    list_title = gettext_lazy("Carts: where each one stands")
+    page_title = gettext_lazy("Cart %(subject)s")
+    list_display = ["cart", "attributed", "standing", "changed"]
+    search_fields = ["key"]
+    search_help_text = gettext_lazy("The cart's exact key in the shop.")
+
+    @admin.display(description=gettext_lazy("cart"))
+    def cart(self, subject: Subject) -> str:
+        return str(subject)
 
 
 def _can_configure(request: HttpRequest) -> bool:

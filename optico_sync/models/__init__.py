@@ -1,10 +1,11 @@
 """The store: querysets ask, methods move."""
 
 from optico_sync.models.credentials import DeclaredStatus, RoutingRule, StatusMapping, VendorCredential
-from optico_sync.models.sync import Attempt, OutboxEvent, RelayState, Step, Subject, SyncState, Verdict, Worker
+from optico_sync.models.sync import Attempt, Cart, OutboxEvent, RelayState, Step, Subject, SyncState, Verdict, Worker
 
 __all__ = [
     "Attempt",
+    "Cart",
     "DeclaredStatus",
     "OutboxEvent",
     "RelayState",

@@ -76,6 +76,15 @@ class Subject(models.Model):
         self.agent, self.cart_key = merged.agent, merged.cart_key
 
 
+class Cart(Subject):
+    """The carts among the subjects, for a page of their own."""
+
+    class Meta:
+        proxy = True
+        verbose_name = _("cart")
+        verbose_name_plural = _("carts")
+
+
 class OutboxEvent(models.Model):
     """The fact that something was saved in the shop. Append-only: capture inserts, the relay marks."""
 
