@@ -27,12 +27,16 @@ VISIT_HEADER = "X-Optico-Visit-Id"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attribution:
-    """What links an order to a visit or a call. Empty text means "not known"."""
+    """What links an order to a visit or a call. Empty text means "not known".
+
+    ``source`` says where the visit was seen, ``COOKIE`` or ``HEADER``; empty for a field of the order or cart itself.
+    """
 
     visit_id: str = ""
     call_id: str = ""
     agent: str = ""
     cart_key: str = ""
+    source: str = ""
 
     def or_else(self, other: Attribution) -> Attribution:
         """Fill what is empty here from ``other``: the first non-empty value wins."""
@@ -41,10 +45,15 @@ class Attribution:
             call_id=self.call_id or other.call_id,
             agent=self.agent or other.agent,
             cart_key=self.cart_key or other.cart_key,
+            source=self.source if self.visit_id else other.source,
         )
 
 
 NOTHING = Attribution()
+
+
+#: Where a visit can be seen, besides a field of the order or cart.
+COOKIE, HEADER = "cookie", "header"
 
 
 class Source(Protocol):
@@ -84,16 +93,16 @@ class RequestAttribution:
         self._cookies = cookies
 
     def attribution(self) -> Attribution:
-        visit_id = self._visit_id()
-        if visit_id and not self._is_staff():
-            return Attribution(visit_id=visit_id)
-        return NOTHING
+        seen = self._seen()
+        return NOTHING if seen.visit_id and self._is_staff() else seen
 
-    def _visit_id(self) -> str:
+    def _seen(self) -> Attribution:
         for name in self._cookies:
             if visit_id := clean_visit_id(self._request.COOKIES.get(name)):
-                return visit_id
-        return clean_visit_id(self._request.headers.get(VISIT_HEADER))
+                return Attribution(visit_id=visit_id, source=COOKIE)
+        if visit_id := clean_visit_id(self._request.headers.get(VISIT_HEADER)):
+            return Attribution(visit_id=visit_id, source=HEADER)
+        return NOTHING
 
     def _is_staff(self) -> bool:
         user = getattr(self._request, "_acached_user", None) or self._request.__dict__.get("user")

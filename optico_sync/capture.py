@@ -160,6 +160,7 @@ def _insert(
         "call_id": seen.call_id,
         "agent": seen.agent,
         "cart_key": seen.cart_key,
+        "source": seen.source,
         "missed": earlier_losses,
         "created_at": connection.ops.adapt_datetimefield_value(timezone.now()),
         "relayed_at": None,

@@ -255,6 +255,30 @@ def reasons(known: Sequence[VendorCredential]) -> list[str]:
     return [code for code in REASONS if code and code in seen]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """One part of an order's attribution, and where it was first seen."""
+
+    label: str
+    value: str
+    source: str
+
+
+def attribution_facts(subject: Subject) -> list[Fact]:
+    """Whose visit it belongs to, and how that is known."""
+    sources = dict(Subject.Source.choices)
+    labels = {field.name: str(field.verbose_name) for field in Subject._meta.concrete_fields}
+    return [
+        Fact(
+            label=labels[name],
+            value=getattr(subject, name),
+            source=str(sources.get(subject.sources.get(name, ""), "")),
+        )
+        for name in ("visit_id", "call_id", "agent", "cart_key")
+        if getattr(subject, name)
+    ]
+
+
 # one order's time line
 
 

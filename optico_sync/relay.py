@@ -30,7 +30,8 @@ BATCH = 1000
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 _SUBJECT_FIELDS = [
-    "reference", "status", "status_at", "visit_id", "call_id", "agent", "cart_key", "changed_at", "deleted_at",
+    "reference", "status", "status_at", "visit_id", "call_id", "agent", "cart_key", "sources", "changed_at",
+    "deleted_at",
 ]  # fmt: skip
 _STATE_FIELDS = [
     "state", "reason", "detail", "queue", "last_queued", "tried", "refused_status", "generation", "due_at",
@@ -54,7 +55,13 @@ class _Change:
             self.statuses.append(event.status)
         self.reference = event.reference or self.reference
         self.seen = self.seen.or_else(
-            Attribution(visit_id=event.visit_id, call_id=event.call_id, agent=event.agent, cart_key=event.cart_key)
+            Attribution(
+                visit_id=event.visit_id,
+                call_id=event.call_id,
+                agent=event.agent,
+                cart_key=event.cart_key,
+                source=event.source,
+            )
         )
         if self.first_at is _NEVER:
             self.first_at = event.created_at
@@ -147,7 +154,7 @@ def _fold(changes: dict[tuple[str, str], _Change], now: datetime, using: str) ->
         subject.reference = change.reference or subject.reference
         if change.statuses and change.statuses[-1] != subject.status:
             subject.status, subject.status_at = change.statuses[-1], change.last_at
-        subject.attribute(change.seen)
+        subject.attribute(change.seen, source=kind)
         subject.changed_at = change.last_at
         if change.is_deleted is not None:
             subject.deleted_at = change.last_at if change.is_deleted else None
@@ -173,7 +180,7 @@ def _inherit(subjects: Sequence[Subject], using: str) -> None:
     carts = {cart.key: cart for cart in (*stored, *(one for one in subjects if one.kind == Subject.Kind.CART))}
     for order in orders:
         if cart := carts.get(order.cart_key):
-            order.attribute(cart.attribution)
+            order.attribute(cart.attribution, source=Subject.Source.CART)
 
 
 def _queue(

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import models, router, transaction
 
@@ -206,7 +206,7 @@ def _know(keys: Sequence[str]) -> list[Subject]:
     return list(known.all())
 
 
-def _first_facts(order: OrderSnapshot | Unreadable) -> dict[str, str]:
+def _first_facts(order: OrderSnapshot | Unreadable) -> dict[str, Any]:
     if isinstance(order, Unreadable):
         return {}
     seen = order.attribution
@@ -217,4 +217,9 @@ def _first_facts(order: OrderSnapshot | Unreadable) -> dict[str, str]:
         "call_id": seen.call_id[:64],
         "agent": seen.agent[:150],
         "cart_key": seen.cart_key[:255],
+        "sources": {
+            name: Subject.Source.ORDER.value
+            for name in ("visit_id", "call_id", "agent", "cart_key")
+            if getattr(seen, name)
+        },
     }

@@ -12,10 +12,11 @@ from django.test import RequestFactory, override_settings
 from django.utils.functional import SimpleLazyObject
 
 from optico_sync import attribution
-from optico_sync.attribution import NOTHING, Attribution, clean_visit_id
+from optico_sync.attribution import NOTHING, Attribution, RequestAttribution, clean_visit_id
 from optico_sync.middleware import VisitMiddleware
 from optico_sync.models import Subject
-from tests.helpers import Vendor, deliver, place
+from optico_sync.relay import relay_all
+from tests.helpers import Vendor, deliver, fill, place
 from tests.settings import OPTICO_SYNC
 
 VISIT = "3617898c651df0f8617f70a0"
@@ -146,6 +147,24 @@ def test_os_05_an_order_without_visit_gets_none_from_staff(credential: Any, vend
 
 
 @pytest.mark.django_db
+def test_where_each_fact_came_from_is_remembered() -> None:
+    with attribution.during(RequestAttribution(request(optico_visitId=VISIT), ["optico_visitId"])):
+        place("1", call="77001")
+    with attribution.during(RequestAttribution(request(headers={"X-Optico-Visit-Id": VISIT}), [])):
+        place("2")
+    place("3", visit=VISIT, operator="anna")
+    trolley = fill(visit_id=OTHER)
+    place("4", basket=str(trolley.pk))
+    relay_all()
+    found = dict(Subject.objects.filter(kind="order").order_by("reference").values_list("reference", "sources"))
+    assert found == {
+        "1": {"visit_id": "cookie", "call_id": "order"},
+        "2": {"visit_id": "header"},
+        "3": {"visit_id": "order", "agent": "order"},
+        "4": {"visit_id": "cart", "cart_key": "order"},
+    }
+
+
 def test_the_first_visit_wins(credential: Any, vendor: Vendor) -> None:
     purchase = None
     for visit in ("", VISIT, OTHER):

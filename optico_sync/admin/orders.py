@@ -140,6 +140,7 @@ class StandingAdmin(ReadOnlyAdmin):
             "media": self.media,
             "has_view_permission": True,
             "rows": rows,
+            "facts": insight.attribution_facts(subject),
             "timeline": insight.timeline(subject, rows, bodies=may_operate),
             "can_read_bodies": may_operate,
             "can_resend": may_operate and self.kind == Subject.Kind.ORDER,

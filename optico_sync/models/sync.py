@@ -12,7 +12,7 @@ from django.db import models, transaction
 from django.db.models import Case, F, Q, Value, When
 from django.utils.translation import gettext_lazy as _
 
-from optico_sync.attribution import Attribution
+from optico_sync.attribution import COOKIE, HEADER, Attribution
 from optico_sync.models.credentials import VendorCredential
 from optico_sync.models.fields import ExactCharField
 from optico_sync.outcome import REASONS, Kind, Outcome, Reason, Scope
@@ -45,6 +45,8 @@ class Subject(models.Model):
     call_id = models.CharField(_("call"), max_length=64, blank=True)
     agent = models.CharField(_("agent"), max_length=150, blank=True)
     cart_key = models.CharField(_("cart"), max_length=255, blank=True)
+    #: Attribution field -> where its value was first seen.
+    sources = models.JSONField(default=dict)
     created_at = models.DateTimeField(_("first seen"))
     changed_at = models.DateTimeField(_("last change"))
     #: Since when it has its status.
@@ -69,11 +71,19 @@ class Subject(models.Model):
         """Without a visit or a call the vendor records the sale but credits nobody."""
         return bool(self.visit_id or self.call_id)
 
-    def attribute(self, seen: Attribution) -> None:
-        """Fill what is not known yet; not saved. The first non-empty value wins."""
-        merged = self.attribution.or_else(seen)
-        self.visit_id, self.call_id = merged.visit_id, merged.call_id
-        self.agent, self.cart_key = merged.agent, merged.cart_key
+    class Source(models.TextChoices):
+        COOKIE = COOKIE, _("the visitor's cookie")
+        HEADER = HEADER, _("the header of a headless shop")
+        ORDER = ORDER, _("the order in the shop")
+        CART = CART, _("the cart")
+
+    def attribute(self, seen: Attribution, *, source: str) -> None:
+        """Fill what is not known yet, with ``source`` unless ``seen`` knows better; not saved. First values win."""
+        for name in ("visit_id", "call_id", "agent", "cart_key"):
+            if (value := getattr(seen, name)) and not getattr(self, name):
+                setattr(self, name, value)
+                found = (seen.source if name == "visit_id" else "") or source
+                self.sources = {**self.sources, name: str(found)}
 
 
 class Cart(Subject):
@@ -105,6 +115,8 @@ class OutboxEvent(models.Model):
     call_id = models.CharField(max_length=64, blank=True)
     agent = models.CharField(max_length=150, blank=True)
     cart_key = models.CharField(max_length=255, blank=True)
+    #: Where the visit was seen; empty for a field of the order or cart itself.
+    source = models.CharField(max_length=20, blank=True)
     #: Captures that failed in this process since its last event: how a loss becomes visible.
     missed = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField()
