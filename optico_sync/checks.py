@@ -15,10 +15,9 @@ from optico_sync import conf
 from optico_sync.exceptions import ConfigurationError, EncryptionKeyError
 from optico_sync.models import OutboxEvent, VendorCredential
 from optico_sync.models.fields import cipher
+from optico_sync.setup import MIDDLEWARE
 from optico_sync.shops import get_shop
 from optico_sync.vendors import get_vendor, vendor_paths
-
-MIDDLEWARE = "optico_sync.middleware.VisitMiddleware"
 
 
 @register

@@ -30,6 +30,7 @@ from optico_sync.exceptions import (
 from optico_sync.models import (
     Attempt,
     DeclaredStatus,
+    Hour,
     RoutingRule,
     StatusMapping,
     Step,
@@ -431,7 +432,9 @@ class Lane:
                 elif plan.attempt and claim.vendor.upserts:
                     row.doubt(now, repeats=len(REPEAT_DELAYS))
             upsert(rows, _SETTLED_FIELDS, using=using)
-            Attempt.objects.using(using).bulk_create([plan.attempt for plan in plans if plan.attempt])
+            if made := [plan.attempt for plan in plans if plan.attempt]:
+                Attempt.objects.using(using).bulk_create(made)
+                Hour.count(claim.credential, made, now=now, using=using)
             self._note_statuses(claim, plans, now)
 
     def _judge(self, claim: _Claim, plans: Iterable[_Plan], health: _Health, now: datetime) -> bool:

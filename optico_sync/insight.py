@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from django.core.exceptions import FieldError, ValidationError
 from django.db import models, router
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -104,20 +104,25 @@ def credential_lines(known: Iterable[VendorCredential] | None = None) -> list[Cr
     ]
 
 
-def totals(credential: VendorCredential, kind: str = Subject.Kind.ORDER) -> dict[str, int]:
-    """How many orders, or carts, stand where with ``credential``: six numbers that add up to all. Counts every row."""
-    counts = dict.fromkeys(SyncState.State.values, 0)
-    rows = (
-        SyncState.objects.filter(credential=credential, subject__kind=kind)
-        .order_by()
-        .values_list("state")
-        .annotate(Count("pk"))
+@dataclass(frozen=True, kw_only=True)
+class Oldest:
+    """The order that waits longest, and for whom."""
+
+    order: str
+    credential: VendorCredential
+    since: datetime
+
+
+def oldest_waiting(known: Sequence[VendorCredential]) -> Oldest | None:
+    """The order that should have been sent longest ago; what is held by a credential counts too."""
+    due = SyncState.objects.filter(
+        credential__in=known, due_at__lt=timezone.now() - timedelta(seconds=5), is_held=False
     )
-    for state, count in rows:
-        is_held = state in SyncState.PENDING and credential.hold_reason
-        counts[SyncState.State.HELD if is_held else state] += count
-    counts[SyncState.State.NOT_SENT] += Subject.objects.filter(kind=kind).count() - sum(counts.values())
-    return counts
+    state = due.filter(subject__kind=Subject.Kind.ORDER).order_by("due_at").select_related("subject").first()
+    if state is None or state.due_at is None:
+        return None
+    credential = next(one for one in known if one.pk == state.credential_id)
+    return Oldest(order=str(state.subject), credential=credential, since=state.due_at)
 
 
 # orders

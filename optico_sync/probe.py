@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.utils import timezone
+
 from optico_sync.exceptions import ConfigurationError, EncryptionKeyError, TransportError
 from optico_sync.models import VendorCredential
 from optico_sync.transport import open_transport
@@ -22,10 +24,16 @@ def probe(credential: VendorCredential) -> Finding:
     try:
         response = transport.send(vendor.probe(account=account))
     except TransportError as error:
-        return _bad(credential, error.reason)
+        return _remember(credential, _bad(credential, error.reason))
     finally:
         transport.close()
-    return vendor.read_probe(response, account=account)
+    return _remember(credential, vendor.read_probe(response, account=account))
+
+
+def _remember(credential: VendorCredential, finding: Finding) -> Finding:
+    credential.probed_at, credential.probe_was_good = timezone.now(), finding.is_good
+    credential.save(update_fields=["probed_at", "probe_was_good"])
+    return finding
 
 
 def _bad(credential: VendorCredential, reason: str) -> Finding:

@@ -636,7 +636,8 @@ def test_a_batch_of_200_takes_as_many_statements_as_one_of_2(credential: Any, ve
         lane.close()
         counts.append(len([q for q in captured.captured_queries if not q["sql"].startswith(("SAVEPOINT", "RELEASE"))]))
     assert counts[1] - counts[0] <= pieces(200, SyncState) + pieces(200, Attempt)
-    assert counts[0] <= 19
+    # Three of them make the row of a new hour.
+    assert counts[0] <= 22
 
 
 def test_several_vendors_do_not_wait_for_each_other(credential: Any, clock: Clock) -> None:

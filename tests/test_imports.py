@@ -30,6 +30,9 @@ FLOORS = {
     "delivery": 4,
     "resync": 4,
     "insight": 4,
+    "figures": 4,
+    "setup": 4,
+    "charts": 1,
     "probe": 4,
     "engines": 5,
     "admin": 5,
@@ -37,6 +40,7 @@ FLOORS = {
     "management": 5,
     "checks": 5,
     "middleware": 5,
+    "templatetags": 5,
     "apps": 5,
 }
 

@@ -79,7 +79,7 @@ def listed(credential: VendorCredential) -> dict[str, int]:
 def test_totals_add_up_to_all_orders(mixed: VendorCredential, fields: dict, held: int) -> None:
     VendorCredential.objects.filter(pk=mixed.pk).update(**fields)
     mixed.refresh_from_db()
-    counts = insight.totals(mixed)
+    counts = SyncState.objects.totals(mixed)
     pending = 1 if held == 1 else 0
     assert counts == {
         "waiting": pending, "retrying": pending, "in_sync": 1, "refused": 2, "not_sent": 2, "held": held
@@ -93,10 +93,10 @@ def test_totals_add_up_for_every_credential(mixed: VendorCredential) -> None:
     place("after", "confirmed")
     relay_all()
     for credential in (mixed, later):
-        counts = insight.totals(credential)
+        counts = SyncState.objects.totals(credential)
         assert sum(counts.values()) == Subject.objects.count() == 9
         assert listed(credential) == counts
-    assert insight.totals(later)["not_sent"] == 8
+    assert SyncState.objects.totals(later)["not_sent"] == 8
 
 
 # which orders stand like this

@@ -1,13 +1,16 @@
 """The store: querysets ask, methods move."""
 
 from optico_sync.models.credentials import DeclaredStatus, RoutingRule, StatusMapping, VendorCredential
+from optico_sync.models.figures import Hour, Reading
 from optico_sync.models.sync import Attempt, Cart, OutboxEvent, RelayState, Step, Subject, SyncState, Verdict, Worker
 
 __all__ = [
     "Attempt",
     "Cart",
     "DeclaredStatus",
+    "Hour",
     "OutboxEvent",
+    "Reading",
     "RelayState",
     "RoutingRule",
     "StatusMapping",

@@ -62,6 +62,8 @@ class VendorCredential(models.Model):
     opened_at = models.DateTimeField(_("vendor not answering since"), null=True, editable=False)
     open_until = models.DateTimeField(_("next probe"), null=True, editable=False)
     next_slot_at = models.DateTimeField(null=True, editable=False)
+    probed_at = models.DateTimeField(_("connection tested"), null=True, editable=False)
+    probe_was_good = models.BooleanField(null=True, editable=False)
     last_delivery_at = models.DateTimeField(_("last delivery"), null=True, editable=False)
 
     class Meta:

@@ -173,6 +173,18 @@ class SyncStateQuerySet(models.QuerySet["SyncState"]):
         off |= Q(credential__opened_at__isnull=False)
         return Q(state=SyncState.State.HELD) | (Q(state__in=SyncState.PENDING) & off)
 
+    def totals(self, credential: VendorCredential, kind: str = Subject.Kind.ORDER) -> dict[str, int]:
+        """How many orders, or carts, stand where: six numbers that add up to all of them. Counts every row."""
+        counts = dict.fromkeys(SyncState.State.values, 0)
+        rows = self.filter(credential=credential, subject__kind=kind).order_by().values_list("state")
+        for state, count in rows.annotate(models.Count("pk")):
+            is_held = state in SyncState.PENDING and credential.hold_reason
+            counts[SyncState.State.HELD if is_held else state] += count
+        subjects = Subject.objects.using(self.db).filter(kind=kind).count()
+        # Those from before it existed were never offered to it.
+        counts[SyncState.State.NOT_SENT] += subjects - sum(counts.values())
+        return counts
+
     def parked_by(self, shop_statuses: Collection[str]) -> Self:
         """Refused because of one of these shop statuses: not mapped, or not known to the vendor."""
         return self.filter(

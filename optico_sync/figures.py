@@ -1,0 +1,123 @@
+"""Figures for the overview: totals that add up, and series over time, cheap at any number of orders.
+
+A chart reads rows that were counted while the work was done (``Hour``) or by a worker now and then (``Reading``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import router
+from django.utils import timezone
+
+from optico_sync.models import Hour, Reading, Subject, SyncState, VendorCredential
+from optico_sync.models.clock import database_now
+from optico_sync.models.figures import DURATION_CLASSES
+
+#: Up to so many rows they are counted when asked; beyond, the newest reading tells.
+COUNTED_AT_ONCE = 20_000
+#: How long readings and hours are kept.
+KEPT = timedelta(days=35)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """How many orders stand where with one credential: ``counts`` by state add up to all orders.
+
+    ``read_at`` is None when they were counted just now.
+    """
+
+    credential: VendorCredential
+    counts: dict[str, int]
+    read_at: datetime | None = None
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class HourFigures:
+    """One hour, all credentials asked for together. Answer times are in milliseconds, None where nothing was sent."""
+
+    began_at: datetime
+    delivered: int = 0
+    refused: int = 0
+    failed: int = 0
+    p50: float | None = None
+    p95: float | None = None
+
+
+def totals(credential: VendorCredential) -> Totals | None:
+    """Where the orders stand; None where there are too many to count at once and no worker has counted them yet."""
+    few = SyncState.objects.filter(credential=credential)[: COUNTED_AT_ONCE + 1].count() <= COUNTED_AT_ONCE
+    if few and Subject.objects.filter(kind=Subject.Kind.ORDER)[: COUNTED_AT_ONCE + 1].count() <= COUNTED_AT_ONCE:
+        return Totals(credential=credential, counts=SyncState.objects.totals(credential))
+    reading = Reading.objects.filter(credential=credential).order_by("-at").first()
+    return Totals(credential=credential, counts=reading.totals, read_at=reading.at) if reading else None
+
+
+def take_readings() -> int:
+    """Count every credential's orders once, and forget what is too old to be shown. Returns how many were counted."""
+    using = router.db_for_write(Reading)
+    now = database_now(using)
+    credentials = VendorCredential.objects.using(using).defer("sealed_secrets")
+    readings = [
+        Reading.of(credential, SyncState.objects.using(using).totals(credential), now) for credential in credentials
+    ]
+    Reading.objects.using(using).bulk_create(readings)
+    Reading.objects.using(using).filter(at__lt=now - KEPT).delete()
+    Hour.objects.using(using).filter(began_at__lt=now - KEPT).delete()
+    return len(readings)
+
+
+def waiting(credentials: Sequence[VendorCredential], *, hours: int = 24) -> list[tuple[datetime, int]]:
+    """How many orders were still to be told, the most of each hour, oldest first. Hours without a reading lack."""
+    since = _this_hour() - timedelta(hours=hours - 1)
+    behind: dict[datetime, dict[datetime, int]] = {}
+    for reading in Reading.objects.filter(credential__in=credentials, at__gte=since):
+        hour = reading.at.replace(minute=0, second=0, microsecond=0)
+        moment = behind.setdefault(hour, {})
+        moment[reading.at] = moment.get(reading.at, 0) + reading.behind
+    return [(hour, max(behind[hour].values())) for hour in sorted(behind)]
+
+
+def by_hour(credentials: Sequence[VendorCredential], *, hours: int = 24) -> list[HourFigures]:
+    """What was sent in each of the last ``hours``, oldest first, this one included."""
+    began = [_this_hour() - timedelta(hours=back) for back in reversed(range(hours))]
+    found: dict[datetime, list[Hour]] = {}
+    for hour in Hour.objects.filter(credential__in=credentials, began_at__gte=began[0]):
+        found.setdefault(hour.began_at, []).append(hour)
+    return [_sum(at, found.get(at, [])) for at in began]
+
+
+def percentile(durations: Sequence[int], share: float) -> float | None:
+    """The answer time, in milliseconds, that ``share`` of the counted answers did not exceed; read off the classes."""
+    whole = sum(durations)
+    if not whole:
+        return None
+    left, start = whole * share, 0.0
+    for count, end in zip(durations, (*DURATION_CLASSES, 2 * DURATION_CLASSES[-1]), strict=True):
+        if count and left <= count:
+            return start + (end - start) * left / count
+        left, start = left - count, end
+    return start
+
+
+def _sum(began_at: datetime, hours: Sequence[Hour]) -> HourFigures:
+    counted = [hour.durations for hour in hours if hour.durations]
+    durations = [sum(column) for column in zip(*counted, strict=True)]
+    return HourFigures(
+        began_at=began_at,
+        delivered=sum(hour.delivered for hour in hours),
+        refused=sum(hour.refused for hour in hours),
+        failed=sum(hour.failed for hour in hours),
+        p50=percentile(durations, 0.5),
+        p95=percentile(durations, 0.95),
+    )
+
+
+def _this_hour() -> datetime:
+    return timezone.now().replace(minute=0, second=0, microsecond=0)

@@ -1,0 +1,100 @@
+"""The app's first page."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from optico_sync import figures
+from tests.helpers import Vendor, deliver, error, make_credential, place, reply
+
+pytestmark = pytest.mark.django_db
+URL = "/admin/optico_sync/"
+
+
+def page(client: Client) -> str:
+    response = client.get(URL)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def test_an_empty_installation_says_what_to_do(admin_client: Client) -> None:
+    html = page(admin_client)
+    assert "Setting up" in html and "Add one with the key the vendor gave you" in html
+    assert "No vendor credential yet" in html and "sync-chart" not in html.split("sync-charts")[1]
+
+
+def test_numbers_link_to_their_orders_and_add_up(admin_client: Client, credential: Any) -> None:
+    answers = {"1": reply(), "2": error("Unknown status"), "3": reply()}
+    for number in answers:
+        place(number, "confirmed")
+    deliver(credential, sender=Vendor(lambda form: answers[form["id"]]))
+    html = page(admin_client)
+    assert f'?credential={credential.pk}&amp;state=refused">1</a>' in html
+    assert f'?credential={credential.pk}&amp;state=in_sync">2</a>' in html
+    listed = admin_client.get(f"/admin/optico_sync/subject/?credential={credential.pk}&state=refused")
+    assert "1 order" in listed.content.decode()
+    cells = re.findall(r"<td>(?:<a[^>]*>)?(\d+)", html.split('id="sync-totals"')[1].split("</tbody>")[0])
+    assert sum(map(int, cells[:-1])) == int(cells[-1]) == 3
+
+
+def test_charts_have_a_table_beside_and_no_inline_style_or_script(
+    admin_client: Client, credential: Any, vendor: Vendor
+) -> None:
+    place("1", "confirmed")
+    deliver(credential, sender=vendor)
+    figures.take_readings()
+    html = page(admin_client).split('<div class="sync-page')[1].split("app-optico_sync")[0]
+    assert html.count('class="sync-chart"') == 3
+    assert html.count("<svg") == 2, "nothing waits, so one chart is empty"
+    assert html.count("As a table") == 2
+    assert "style=" not in html and "<script" not in html and "onclick" not in html
+
+
+def test_numbers_in_the_drawing_are_not_localised(admin_client: Client, credential: Any, vendor: Vendor) -> None:
+    place("1", "confirmed")
+    deliver(credential, sender=vendor)
+    html = admin_client.get(URL, headers={"accept-language": "fr"}).content.decode()
+    assert re.search(r'<rect [^>]*height="\d+\.\d+"', html)
+
+
+def test_who_may_not_see_orders_sees_no_overview(client: Client, credential: Any) -> None:
+    viewer = User.objects.create_user("viewer", password="x", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_worker"))
+    client.force_login(viewer)
+    assert "sync-overview" not in page(client)
+
+
+def test_the_page_costs_the_same_at_any_number_of_orders(admin_client: Client, credential: Any, vendor: Vendor) -> None:
+    costs = []
+    for size in (2, 30):
+        for number in range(size):
+            place(f"{size}-{number}", "confirmed")
+        deliver(credential, sender=vendor)
+        page(admin_client)
+        with CaptureQueriesContext(connection) as asked:
+            page(admin_client)
+        costs.append(len(asked))
+    assert costs[0] == costs[1] <= 20
+
+
+def test_a_second_credential_costs_only_its_own_counts(admin_client: Client, credential: Any) -> None:
+    with CaptureQueriesContext(connection) as one:
+        page(admin_client)
+    make_credential(name="second")
+    with CaptureQueriesContext(connection) as two:
+        page(admin_client)
+    assert len(two) - len(one) <= 5
+
+
+def test_the_oldest_waiting_order_is_named(admin_client: Client, credential: Any) -> None:
+    place("1001", "confirmed")
+    deliver(credential, sender=Vendor(lambda form: reply(b"", 503)))
+    credential.sync_states.update(due_at="2026-01-01T00:00Z")
+    assert "The oldest one waiting: 1001, for Optico" in page(admin_client)
