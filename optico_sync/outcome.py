@@ -268,10 +268,6 @@ REASONS: dict[str, Reason] = {
         _("The order is older than the credential's options allow."),
         _("Nothing to do. To send it, raise the highest age in the options, then send the order again."),
     ),
-    "no_key_for_language": Reason(
-        _("The credential's key is not for the order's language."),
-        _("Nothing to do if another credential has that language; else add one, or add the language to the options."),
-    ),
     "skipped_domain": Reason(
         _("The customer's e-mail domain is on the list of those that are not written to."),
         _("Nothing to do. To send it, take the domain off the list in the options, then send the order again."),

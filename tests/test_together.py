@@ -25,6 +25,7 @@ ORDER = {
     "tax": lambda order: sum((tax_of(item) for item in order.things.all()), Decimal(0)),
     "is_offline": lambda order: bool(order.call),
     "channel": {"value": "online"},
+    "language": "site",
     "store": {"value": "shop.example"},
     "customer": {
         "pseudonym": {"value": "u-7f3a"},
@@ -52,14 +53,14 @@ def whole_order() -> Any:
         yield
 
 
-def account(optico: Any, vendor: str, path: str = "", **options: Any) -> VendorCredential:
+def account(optico: Any, vendor: str, path: str = "", *, name: str = "", **options: Any) -> VendorCredential:
     secrets = {
         "optimizely": {"site_token": "token_sandbox"},
         "guaranteed_reviews": {"api_key": "reviews_sandbox"},
         "ometria": {"key": "ometria_sandbox"},
     }[vendor]
     credential = VendorCredential(
-        name=vendor,
+        name=name or vendor,
         vendor=vendor,
         base_url=optico.url + path,
         is_enabled=True,
@@ -146,6 +147,20 @@ def test_gr_15_reviews_that_already_have_it_count_as_done(optico: Any, clock: Cl
     assert len(optico.journal(vendor="guaranteed_reviews")) == 2
     assert state_of(purchase).state == State.IN_SYNC
     assert len(optico.records("guaranteed_reviews")) == 1
+
+
+def test_gr_11_each_language_has_its_key(optico: Any) -> None:
+    """Routing rules say which key; an order whose language has none says so, and nobody is mailed twice."""
+    accounts = [reviews(optico, name=language) for language in ("fr", "en")]
+    for credential in accounts:
+        credential.rules.create(field="language", value=credential.name)
+    french, german = place("1001", "shipped", ITEMS, site="fr_BE"), place("1002", "shipped", ITEMS, site="de")
+    for credential in accounts:
+        deliver(credential)
+    (entry,) = clean_journal(optico, "guaranteed_reviews")
+    assert optico.record("guaranteed_reviews", "1001") is not None and entry["verdict"] == "stored"
+    assert [state_of(french, credential).reason for credential in accounts] == ["", "other_credential"]
+    assert [state_of(german, credential).reason for credential in accounts] == ["no_rule", "no_rule"]
 
 
 def test_gr_05_an_old_shop_mails_nobody(optico: Any) -> None:

@@ -205,7 +205,11 @@ class RoutingRule(models.Model):
         _("position"), default=10, help_text=_("Rules are tried from the lowest position to the highest.")
     )
     field = models.CharField(_("the order's"), max_length=20, choices=Field)
-    value = models.CharField(_("is"), max_length=200, help_text=_("Exactly; * fits every order."))
+    value = models.CharField(
+        _("is"),
+        max_length=200,
+        help_text=_("Exactly; * fits every order. A language fits with all its regions: fr is also fr-be."),
+    )
 
     class Meta:
         verbose_name = _("routing rule")
@@ -216,7 +220,13 @@ class RoutingRule(models.Model):
         return f"{self.get_field_display()} = {self.value}"
 
     def fits(self, snapshot: OrderSnapshot | CartSnapshot) -> bool:
-        return self.value in ("*", getattr(snapshot, self.field))
+        """Whether ``snapshot`` is one of those that this rule sends to its credential."""
+        if self.value == "*":
+            return True
+        if self.field != self.Field.LANGUAGE:
+            return self.value == getattr(snapshot, self.field)
+        wanted, language = (code.lower().replace("_", "-") for code in (self.value, snapshot.language))
+        return language == wanted or language.startswith(f"{wanted}-")
 
 
 class DeclaredStatus(models.Model):

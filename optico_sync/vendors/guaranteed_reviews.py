@@ -70,7 +70,10 @@ class GuaranteedReviews(Vendor):
         SecretField(
             name="api_key",
             label=_("Private API key"),
-            help_text=_("Each language of your account has a key of its own: add one credential for each."),
+            help_text=_(
+                "Each language of your account has a key of its own: add one credential for each, with a routing rule "
+                "for its language."
+            ),
         ),
     )
     options = (
@@ -119,12 +122,6 @@ class GuaranteedReviews(Vendor):
             default="",
             help_text=_("Customers who are never asked, such as your own staff: example.com, example.org."),
         ),
-        OptionField(
-            name="languages",
-            label=_("Languages of the key"),
-            default="",
-            help_text=_("Only orders in these languages are sent: fr, en. Empty: all orders."),
-        ),
     )
     advice = {
         "missing_parameter": _("Check the customer's names and e-mail address on the order, then send it again."),
@@ -146,9 +143,6 @@ class GuaranteedReviews(Vendor):
             placed_at = timezone.make_aware(placed_at)
         if now - placed_at > timedelta(days=_whole(options["max_age_days"], at_most=MAX_DAYS)):
             return not_sent("too_old")
-        languages = _words(options["languages"])
-        if languages and not _is_among(snapshot.language, languages):
-            return not_sent("no_key_for_language")
         key = str(account.secrets.get("api_key", "")).strip()
         if not (key and key.isascii() and key.isprintable()):
             return credential_refused("incomplete_credential", detail="the private API key")
@@ -327,15 +321,9 @@ def _is_skipped(email: str, domains: Iterable[str]) -> bool:
     return any(host.endswith("." + domain.lstrip("@.")) for domain in domains)
 
 
-def _is_among(language: str, languages: Iterable[str]) -> bool:
-    """Whether ``fr-FR`` is one of ``fr, en``. An unknown language is not: two keys would mail the customer twice."""
-    code = clean_text(language).lower().replace("_", "-")
-    return any(code == known or code.startswith(known + "-") for known in languages)
-
-
 def _words(text: object) -> list[str]:
     """``a, B`` as ``["a", "b"]``."""
-    return [word for word in re.split(r"[\s,;]+", clean_text(str(text)).lower().replace("_", "-")) if word]
+    return [word for word in re.split(r"[\s,;]+", clean_text(str(text)).lower()) if word]
 
 
 def _whole(value: object, *, at_most: int) -> int:

@@ -249,22 +249,6 @@ def test_gr_10_product_id_that_is_no_integer(key: str) -> None:
     assert [one["id"] for one in as_text["products"]] == [key, 107]
 
 
-@pytest.mark.parametrize(
-    ("language", "languages", "is_sent"),
-    [
-        ("de", "fr", False),
-        ("", "fr", False),
-        ("fr", "fr", True),
-        ("fr_FR", "de, FR", True),
-        ("fry", "fr", False),
-        ("de", "", True),
-    ],
-)
-def test_gr_11_language_of_the_key(language: str, languages: str, is_sent: bool) -> None:
-    result = attempt(replace(O1, language=language), account(languages=languages))
-    assert isinstance(result, Request) if is_sent else reason(result) == (Kind.NOT_SENT, "no_key_for_language")
-
-
 def test_gr_12_no_order_number() -> None:
     found = order(reference=" ", key="77")
     assert "reference" not in found
