@@ -129,6 +129,8 @@ class Standing:
 
     credential: VendorCredential
     sync: SyncState
+    #: Since when the order has its status.
+    status_at: datetime | None
     now: datetime
     kind: str = Subject.Kind.ORDER
 
@@ -173,6 +175,26 @@ class Standing:
         return _("in %(time)s") % {"time": spell(left)} if left > timedelta(0) else _("now")
 
     @property
+    def planned_at(self) -> datetime | None:
+        """When it is sent if nothing changes: after the vendor's own hold. None when nobody knows."""
+        if self.next_at is None or self.status_at is None:
+            return None
+        hold = timedelta(seconds=self.credential.spec.hold(self.credential.chosen_options))
+        return max(self.next_at, self.status_at + hold, self.now)
+
+    @property
+    def mail_at(self) -> datetime | None:
+        """When the vendor writes to the customer about this order, or would, were it sent as planned.
+
+        It counts from the receipt, which is known from its answer; whether the mail went out, only the vendor knows.
+        """
+        days = self.credential.mail_days
+        if days is None:
+            return None
+        received_at = self.sync.delivered_at or self.planned_at
+        return received_at + timedelta(days=days) if received_at else None
+
+    @property
     def has_newer_content(self) -> bool:
         """Its content changed, or is to be repeated, under the status that the vendor has."""
         manner = self.credential.manner_of(self.kind)
@@ -205,7 +227,7 @@ def standings(
     now = timezone.now()
     return {
         subject.pk: [
-            _standing(found.get((subject.pk, credential.pk)), credential, now, subject.kind)
+            _standing(found.get((subject.pk, credential.pk)), credential, now, subject)
             for credential in known
             if credential.manner_of(subject.kind)
         ]
@@ -425,13 +447,16 @@ def spell(span: timedelta) -> str:
 
 
 def _standing(
-    state: SyncState | None, credential: VendorCredential, now: datetime, kind: str = Subject.Kind.ORDER
+    state: SyncState | None, credential: VendorCredential, now: datetime, subject: Subject | None = None
 ) -> Standing:
     if state is None:
         state = SyncState(state=SyncState.State.NOT_SENT, reason=_NEVER_OFFERED)
     # Loaded once for all orders; asking the row would be a query each, secrets included.
     state.credential = credential
-    return Standing(credential=credential, sync=state, now=now, kind=kind)
+    if subject is None:
+        return Standing(credential=credential, sync=state, status_at=None, now=now)
+    status_at = subject.status_at or subject.created_at
+    return Standing(credential=credential, sync=state, status_at=status_at, now=now, kind=subject.kind)
 
 
 def _events(subject: Subject) -> list[OutboxEvent]:

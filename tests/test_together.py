@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from django.test import override_settings
 from django.utils import timezone
 
+from optico_sync import insight
 from optico_sync.models import DeclaredStatus, SyncState, VendorCredential
 from tests.helpers import STATUSES, Clock, deliver, make_credential, move, place, state_of
 from tests.settings import OPTICO_SYNC
@@ -147,6 +148,16 @@ def test_gr_15_reviews_that_already_have_it_count_as_done(optico: Any, clock: Cl
     assert len(optico.journal(vendor="guaranteed_reviews")) == 2
     assert state_of(purchase).state == State.IN_SYNC
     assert len(optico.records("guaranteed_reviews")) == 1
+
+
+def test_reviews_mail_the_customer_when_the_page_says(optico: Any) -> None:
+    credential = reviews(optico)
+    purchase = place("1001", "shipped", ITEMS)
+    deliver(credential)
+    promised = datetime.fromisoformat(optico.record("guaranteed_reviews", "1001")["mail_at"])
+    (standing,) = insight.standings([state_of(purchase).subject])[state_of(purchase).subject_id]
+    assert standing.mail_at is not None
+    assert abs(standing.mail_at - promised) < timedelta(minutes=1)
 
 
 def test_gr_11_each_language_has_its_key(optico: Any) -> None:

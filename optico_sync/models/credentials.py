@@ -118,9 +118,20 @@ class VendorCredential(models.Model):
     @property
     def account(self) -> Account:
         """What the vendor needs to build and read. Raises ``EncryptionKeyError``."""
-        spec = self.spec
-        chosen = {option.name: self.options.get(option.name, option.default) for option in spec.options}
-        return Account(base_url=self.base_url, secrets=self.secrets, options=chosen)
+        return Account(base_url=self.base_url, secrets=self.secrets, options=self.chosen_options)
+
+    @property
+    def chosen_options(self) -> dict[str, Any]:
+        """The vendor's options as the owner chose them, or their defaults."""
+        return {option.name: self.options.get(option.name, option.default) for option in self.spec.options}
+
+    @property
+    def mail_days(self) -> int | None:
+        """How many days after it received an order its vendor writes to the customer; None where it never does."""
+        try:
+            return self.spec.mail_days
+        except ConfigurationError:
+            return None
 
     @property
     def hold_reason(self) -> str:

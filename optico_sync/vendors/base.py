@@ -142,6 +142,8 @@ class Vendor(ABC):
     takes_carts: ClassVar[bool] = False
     #: Whether sending the same record twice leaves the vendor as sending it once: allows repeats when in doubt.
     upserts: ClassVar[bool]
+    #: How many days after it received an order the vendor writes to its customer; None where it never does.
+    mail_days: ClassVar[int | None] = None
 
     def missing_secrets(self, account: Account) -> list[str]:
         """Names of the secrets without which nothing can be sent."""

@@ -66,6 +66,8 @@ class GuaranteedReviews(Vendor):
     timeout = Timeout(connect=5.0, total=15.0)
     # A repeat does no harm ("An order will not be re-imported"), but it changes nothing either.
     upserts = False
+    # "From the date your orders are received via the API, your customers will be contacted 10 days later by e-mail."
+    mail_days = 10
     secrets = (
         SecretField(
             name="api_key",

@@ -73,6 +73,14 @@ class Once(Newest):
         return float(options["age"]) * 3600 if options.get("loud") else 0.0
 
 
+class Mailing(Once):
+    """Mails the customer."""
+
+    name = "mailing"
+    label = "Mailing"
+    mail_days = 10
+
+
 class Slow(Newest):
     """Admits four requests a second."""
 
