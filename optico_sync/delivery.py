@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from django.db import InterfaceError, OperationalError, connections, router, transaction
+from django.db.models import F
 
 from optico_sync import conf
 from optico_sync.exceptions import (
@@ -57,8 +58,8 @@ _NOT_TRIED = Outcome(kind=Kind.HELD, reason="")
 
 _SETTLED_FIELDS = [
     "state", "reason", "detail", "queue", "tried", "generation", "answered_generation", "is_forced", "repeats",
-    "sent_status", "accepted_status", "accepted_is_sale", "refused_status", "fingerprint", "delivered_at", "attempts",
-    "due_at", "lease",
+    "doubts", "sent_status", "accepted_status", "accepted_is_sale", "refused_status", "fingerprint", "delivered_at",
+    "attempts", "due_at", "lease",
 ]  # fmt: skip
 
 
@@ -261,10 +262,15 @@ class Lane:
             if pace.rate:
                 credential.next_slot_at = pace.reserve(len(states))
                 credential.save(update_fields=["next_slot_at"])
+            # Whoever held these is gone and may have sent them.
             expired = [state for state in states if state.lease]
             if expired and vendor.upserts:
-                # Whoever held it is gone and may have sent it: repeat the newest state later.
+                # Repeat the newest state later.
                 claimed.filter(pk__in=[state.pk for state in expired]).update(repeats=len(REPEAT_DELAYS))
+            elif expired:
+                for state in expired:
+                    state.doubts += 1
+                claimed.filter(pk__in=[state.pk for state in expired]).update(doubts=F("doubts") + 1)
         return _Claim(credential, vendor, account, states, token, ends, now, pace)
 
     # plan
@@ -305,7 +311,7 @@ class Lane:
     def _plan_cart(self, plan: _Plan, step: Step, cart: CartSnapshot, claim: _Claim) -> None:
         vendor = claim.vendor
         request = _build(vendor, lambda: vendor.build_cart(cart, account=claim.account, now=claim.now))
-        self._propose(plan, Verdict(step=step, outcome=_NOT_TRIED), request)
+        self._propose(plan, Verdict(step=step, outcome=_NOT_TRIED), request, claim)
 
     def _plan_order(
         self,
@@ -322,17 +328,20 @@ class Lane:
                     plan.verdicts.append(Verdict(step=step, outcome=wait))
                     break
             verdict, request = _decide(step, order, mappings.get(step.shop_status), claim)
-            self._propose(plan, verdict, request)
+            self._propose(plan, verdict, request, claim)
             if plan.request:
                 break
 
-    def _propose(self, plan: _Plan, verdict: Verdict, request: Request | Outcome) -> None:
+    def _propose(self, plan: _Plan, verdict: Verdict, request: Request | Outcome, claim: _Claim) -> None:
         """Plan to send ``request``; an outcome, or content that the vendor has already, is a verdict by itself."""
         state = plan.state
         if isinstance(request, Outcome):
             plan.verdicts.append(Verdict(step=verdict.step, outcome=request))
         elif verdict.step.index is None and not state.is_repeat and request.fingerprint == state.fingerprint:
             plan.verdicts.append(Verdict(step=verdict.step, outcome=delivered("unchanged")))
+        elif _is_in_doubt(state.doubts, claim):
+            # It was edited since, or a worker died with it: that makes another send no safer.
+            plan.verdicts.append(Verdict(step=verdict.step, outcome=refused("ambiguous")))
         else:
             plan.verdict = dataclasses.replace(verdict, fingerprint=request.fingerprint)
             plan.request = request
@@ -370,8 +379,8 @@ class Lane:
         started_at, began = datetime.now(UTC), time.monotonic()
         response, outcome = _exchange(sender, request, plan.subject.kind, claim)
         health.count(outcome)
-        if outcome.ambiguous and not claim.vendor.upserts:
-            outcome = dataclasses.replace(outcome, ambiguous=False)
+        if outcome.ambiguous and _is_in_doubt(plan.state.doubts + 1, claim):
+            outcome = dataclasses.replace(refused("ambiguous", detail=outcome.detail), ambiguous=True)
         plan.verdict = dataclasses.replace(verdict, outcome=outcome, was_sent=True)
         plan.attempt = Attempt(
             sync_state=plan.state,
@@ -427,6 +436,7 @@ class Lane:
                         now=now,
                         vendor_is_down=is_down,
                         manner=plan.manner,
+                        upserts=claim.vendor.upserts,
                     )
                 elif plan.attempt and claim.vendor.upserts:
                     row.doubt(now, repeats=len(REPEAT_DELAYS))
@@ -599,6 +609,12 @@ def _build(vendor: Vendor, build: Callable[[], Request | Outcome]) -> Request | 
         return refused("unreadable_order", detail=type(error).__name__)
 
 
+def _is_in_doubt(doubts: int, claim: _Claim) -> bool:
+    """Whether so many sends that may have taken effect are more than the vendor allows."""
+    limit = claim.vendor.max_ambiguous(claim.account.options)
+    return limit is not None and doubts > limit
+
+
 def _exchange(sender: Sender, request: Request, kind: str, claim: _Claim) -> tuple[Response | None, Outcome]:
     """Send, and read what came back. Never raises."""
     try:
@@ -615,4 +631,4 @@ def _exchange(sender: Sender, request: Request, kind: str, claim: _Claim) -> tup
         return response, read(response, account=claim.account)
     except Exception as error:
         logger.error("The answer of %s could not be read (%s).", claim.vendor.name, type(error).__name__)
-        return response, retry("unreadable_reply", detail=type(error).__name__)
+        return response, retry("unreadable_reply", detail=type(error).__name__, ambiguous=True)

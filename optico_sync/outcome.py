@@ -156,6 +156,10 @@ REASONS: dict[str, Reason] = {
         _("The vendor refused this order and gave no reason."),
         _("Send it again; if it is refused again, ask the vendor's support."),
     ),
+    "ambiguous": Reason(
+        _("No clear answer came, so it is not known whether the vendor has this order."),
+        _("Look at the vendor whether the order is there. If it is not, choose “Send again”; else leave it as it is."),
+    ),
     "no_items": Reason(
         _("No line of the order can be sent, and the vendor requires one."),
         _("Check the quantities and the product codes of the order's lines, then send it again."),

@@ -75,8 +75,8 @@ def account(optico: Any, vendor: str, path: str = "", *, name: str = "", **optio
     return credential
 
 
-def optimizely(optico: Any) -> VendorCredential:
-    return account(optico, "optimizely", site="sandbox", cluster="custom", channel="callcentre")
+def optimizely(optico: Any, **options: Any) -> VendorCredential:
+    return account(optico, "optimizely", site="sandbox", cluster="custom", channel="callcentre", **options)
 
 
 def reviews(optico: Any, **options: Any) -> VendorCredential:
@@ -108,6 +108,21 @@ def test_optimizely_hears_nothing_of_a_web_order(optico: Any) -> None:
     deliver(credential)
     assert clean_journal(optico, "optimizely") == []
     assert state_of(purchase).reason == "not_offline"
+
+
+@pytest.mark.parametrize(("options", "sends"), [({}, 4), ({"max_ambiguous": 1}, 2), ({"max_ambiguous": 0}, 1)])
+@pytest.mark.parametrize("fault", ["drop_after", "html200"])
+def test_oz_12_optimizely_in_doubt_is_not_told_again_and_again(
+    optico: Any, clock: Clock, options: dict[str, int], sends: int, fault: str
+) -> None:
+    credential = optimizely(optico, **options)
+    optico.script("1001", [fault] * 6)
+    purchase = place("1001", "confirmed", ITEMS, call="4711")
+    for _ in range(6):
+        deliver(credential, clock=clock)
+        clock.forward(minutes=20)
+    assert len(optico.journal(vendor="optimizely")) == sends
+    assert (state_of(purchase).state, state_of(purchase).reason) == (State.REFUSED, "ambiguous")
 
 
 def test_ometria_holds_the_newest_whole_order(optico: Any) -> None:

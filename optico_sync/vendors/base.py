@@ -170,6 +170,10 @@ class Vendor(ABC):
         """Seconds that an order rests in its status before this vendor is told; the status is checked again then."""
         return 0.0
 
+    def max_ambiguous(self, options: Mapping[str, Any]) -> int | None:
+        """How often an order is sent again although the vendor may have it already; None where that does no harm."""
+        return None
+
     @abstractmethod
     def build(self, snapshot: OrderSnapshot, *, told: Told, account: Account, now: datetime) -> Request | Outcome:
         """The request that tells the vendor about ``snapshot`` under the declared status ``told``, at ``now``.

@@ -143,6 +143,15 @@ class Optimizely(Vendor):
             default="sku",
             help_text=_("What your catalogue feed at Optimizely calls refCode. It must be equal to the letter."),
         ),
+        OptionField(
+            name="max_ambiguous",
+            label=_("Repeats after a lost answer"),
+            default=3,
+            help_text=_(
+                "When no answer comes, Optimizely may have the order or not, and may count it twice when it is sent "
+                "again. 0: it is never sent again by itself."
+            ),
+        ),
     )
     advice = {
         "key_refused": _(
@@ -153,6 +162,10 @@ class Optimizely(Vendor):
             "credential's options."
         ),
     }
+
+    def max_ambiguous(self, options: Mapping[str, Any]) -> int | None:
+        """Whether an order that is sent twice counts twice is not documented; a few repeats harm one profile."""
+        return max(int(options["max_ambiguous"]), 0)
 
     def build(self, snapshot: OrderSnapshot, *, told: Told, account: Account, now: datetime) -> Request | Outcome:
         """The document's JSON. Which fields of ``order`` are required was not to be seen; none is left out lightly."""
@@ -190,7 +203,8 @@ class Optimizely(Vendor):
         if not response.body.strip() or (reply is not None and "status" not in reply):
             # No reply is documented, so an empty one is no failure; sent again, the order could count twice.
             return delivered("unverified")
-        return retry("unreadable_reply")
+        # Something answered, and may have taken it.
+        return retry("unreadable_reply", ambiguous=True)
 
 
 def _build(snapshot: OrderSnapshot, account: Account, options: Mapping[str, Any]) -> Request | Outcome:
