@@ -246,7 +246,7 @@ class Lane:
             lease = timedelta(seconds=conf.options().LEASE)
             ends = _Deadline(lease.total_seconds())
             limit = conf.options().BATCH_SIZE
-            pace = _Pace(vendor.rate, credential.next_slot_at, now)
+            pace = _Pace(credential.rate, credential.next_slot_at, now)
             limit = min(limit, pace.limit)
             if credential.opened_at:
                 # Half open: one order goes ahead, and nobody else probes until it has settled.
@@ -472,11 +472,13 @@ class Lane:
             if outcome.retry_after is not None:
                 pause_until = now + timedelta(seconds=outcome.retry_after)
                 credential.open_until = max(credential.open_until or now, pause_until)
+        credential.keep_pace(is_too_fast=any(outcome.reason == "rate_limited" for outcome in outcomes), now=now)
         if any(outcome.kind is Kind.DELIVERED for outcome in outcomes):
             credential.last_delivery_at = now
         credential.save(
             update_fields=[
-                "failures", "opened_at", "open_until", "paused_at", "pause_reason", "pause_detail", "last_delivery_at",
+                "failures", "opened_at", "open_until", "open_reason", "paused_at", "pause_reason", "pause_detail",
+                "last_delivery_at", "slowdown", "slowed_at",
             ]
         )  # fmt: skip
         if is_down and not was_open:

@@ -35,7 +35,7 @@ _CURED_IN_SETTINGS = frozenset(
     [
         "unmapped_status", "unknown_status", "invalid_products", "certificate", "key_refused", "forbidden",
         "wrong_address", "redirect", "forbidden_address", "secret_unreadable", "incomplete_credential",
-        "credential_off", "status_not_sent", "before_start",
+        "credential_off", "status_not_sent", "before_start", "new_key",
     ]
 )  # fmt: skip
 
@@ -52,6 +52,8 @@ class CredentialLine:
         OFF = "off", gettext_lazy("off")
         PAUSED = "paused", gettext_lazy("paused")
         SILENT = "silent", gettext_lazy("not answering")
+        #: The vendor does not take the new key yet.
+        TRYING = "trying", gettext_lazy("trying the key")
 
     credential: VendorCredential
     now: datetime
@@ -62,7 +64,9 @@ class CredentialLine:
             return self.State.OFF
         if self.credential.paused_at:
             return self.State.PAUSED
-        return self.State.SILENT if self.credential.opened_at else self.State.SENDING
+        if not self.credential.opened_at:
+            return self.State.SENDING
+        return self.State.TRYING if self.credential.open_reason else self.State.SILENT
 
     @property
     def reason(self) -> Reason:
@@ -78,11 +82,12 @@ class CredentialLine:
         return {
             self.State.PAUSED: self.credential.paused_at,
             self.State.SILENT: self.credential.opened_at,
+            self.State.TRYING: self.credential.opened_at,
         }.get(self.state)
 
     @property
     def next_probe(self) -> datetime | None:
-        return self.credential.open_until if self.state == self.State.SILENT else None
+        return self.credential.open_until if self.state in (self.State.SILENT, self.State.TRYING) else None
 
     @property
     def last_delivery(self) -> str:

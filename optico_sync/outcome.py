@@ -223,6 +223,13 @@ REASONS: dict[str, Reason] = {
         _("The vendor is not answering; one order at a time is tried until it does."),
         _("Nothing to do: everything that waits is sent by itself when the vendor is back."),
     ),
+    "new_key": Reason(
+        _("The vendor does not take the new key yet."),
+        _(
+            "A new key may take some minutes to work: it is tried again by itself. Check meanwhile that it was typed "
+            "in right."
+        ),
+    ),
     "held_by_operator": Reason(_("Held by hand."), _("Choose “release” when it may be sent.")),
     # not sent
     "status_not_sent": Reason(

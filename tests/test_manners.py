@@ -304,5 +304,16 @@ def test_om_13_workers_share_the_slots(tiny: Tiny, clock: Clock) -> None:
     assert credential.next_slot_at >= clock.now + timedelta(seconds=4.9)
 
 
+def test_om_15_a_halved_rate_spreads_its_slots(tiny: Tiny, clock: Clock) -> None:
+    credential = account_at("slow")
+    credential.keep_pace(is_too_fast=True, now=clock.now)
+    credential.save()
+    for number in range(60):
+        place(str(number), "confirmed")
+    relay_all()
+    claim = Lane(credential.pk, sender=tiny, clock=clock)._claim()
+    assert claim is not None and len(claim.states) == 9
+
+
 def test_a_vendor_of_the_shops_own_needs_only_the_settings() -> None:
     assert account_at("newest").spec.label == "Newest"

@@ -138,6 +138,52 @@ def test_ometria_holds_the_newest_whole_order(optico: Any) -> None:
     assert Decimal(str(order["grand_total"])) == Decimal("123.88")
 
 
+def test_om_15_a_new_key_is_tried_every_ten_minutes_until_it_works(optico: Any, clock: Clock) -> None:
+    optico.config(ometria_keys=["another"])
+    credential = account(optico, "ometria", "/ometria/v2")
+    purchase = place("1001", "confirmed", ITEMS)
+    for minutes, sends in ((0, 1), (9, 1), (2, 2), (9, 2)):
+        clock.forward(minutes=minutes)
+        deliver(credential, clock=clock)
+        assert len(optico.journal(vendor="ometria")) == sends
+    credential.refresh_from_db()
+    assert (credential.hold_reason, credential.paused_at) == ("new_key", None)
+    assert insight.credential_lines([credential])[0].state == insight.CredentialLine.State.TRYING
+    optico.config(ometria_keys=["ometria_sandbox"])
+    clock.forward(minutes=2)
+    deliver(credential, clock=clock)
+    credential.refresh_from_db()
+    assert (credential.hold_reason, state_of(purchase).state) == ("", State.IN_SYNC)
+
+
+def test_om_15_a_new_key_refused_for_an_hour_pauses(optico: Any, clock: Clock) -> None:
+    optico.config(ometria_keys=["another"])
+    credential = account(optico, "ometria", "/ometria/v2")
+    place("1001", "confirmed", ITEMS)
+    for _ in range(9):
+        deliver(credential, clock=clock)
+        clock.forward(minutes=11)
+    credential.refresh_from_db()
+    assert (credential.hold_reason, credential.paused_at is not None) == ("key_refused", True)
+    assert len(optico.journal(vendor="ometria")) == 7
+
+
+def test_om_15_429_halves_the_rate_for_a_while(optico: Any, clock: Clock) -> None:
+    credential = account(optico, "ometria", "/ometria/v2")
+    optico.script("1001", ["429", "429"])
+    purchase = place("1001", "confirmed", ITEMS)
+    rates = []
+    for seconds in (0, 5, 5, 61, 61):
+        clock.forward(seconds=seconds)
+        purchase.things.first().save()
+        place(f"at {clock.now:%H%M%S}", "confirmed", ITEMS)
+        deliver(credential, clock=clock)
+        credential.refresh_from_db()
+        rates.append(credential.rate)
+    assert rates == [2.0, 1.0, 1.0, 2.0, 4.0]
+    assert state_of(purchase).state == State.IN_SYNC
+
+
 @pytest.mark.parametrize("encoding", ["multipart", "json", "form"])
 def test_gr_03_reviews_get_one_order_a_request_each_mailed_once(optico: Any, encoding: str) -> None:
     credential = reviews(optico, encoding=encoding)

@@ -123,6 +123,14 @@ class Timeout:
     total: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class NewKey:
+    """A new key may be refused before it works: for ``within`` seconds it is tried again ``every`` so many."""
+
+    within: float
+    every: float
+
+
 class Vendor(ABC):
     """One remote system. Class attributes are its abilities; two methods do the work."""
 
@@ -142,6 +150,8 @@ class Vendor(ABC):
     takes_carts: ClassVar[bool] = False
     #: Whether sending the same record twice leaves the vendor as sending it once: allows repeats when in doubt.
     upserts: ClassVar[bool]
+    #: How long a new key may need to work at the vendor; None where it works at once.
+    new_key: ClassVar[NewKey | None] = None
     #: How many days after it received an order the vendor writes to its customer; None where it never does.
     mail_days: ClassVar[int | None] = None
 

@@ -26,6 +26,7 @@ from optico_sync.vendors.base import (
     Account,
     Finding,
     Manner,
+    NewKey,
     OptionField,
     Request,
     Response,
@@ -73,6 +74,8 @@ class Ometria(Vendor):
     upserts = True
     # Four requests a second for an account, by the introduction; beyond it answers 429.
     rate = 4.0
+    # "A new key may take up to 10 minutes to work", says a third party; the document is silent.
+    new_key = NewKey(within=3600.0, every=600.0)
     secrets = (
         SecretField(
             name="key",
