@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -21,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from optico_sync.outcome import Outcome, credential_refused, delivered, not_sent, refused, retry
 from optico_sync.redaction import mask_secret, redact
-from optico_sync.snapshot import Line, OrderSnapshot, round_total, unit_price
+from optico_sync.snapshot import Line, OrderSnapshot, check_amounts, round_total, unit_price
 from optico_sync.vendors.base import (
     Account,
     Manner,
@@ -249,12 +248,10 @@ def build_products(lines: Iterable[Line], currency: str, *, product_ids: str) ->
         name = clean_text(line.name)
         if product_id is None or not name or line.quantity <= 0:
             continue
+        check_amounts(line.quantity, line.total)
         # "tax included", although the vendor's own PrestaShop module sends it without: the document holds.
-        if not line.total.is_finite():
-            # Not a number passes through rounding.
-            raise InvalidOperation
         if line.quantity == line.quantity.to_integral_value():
-            quantity, price = _integer(line.quantity), unit_price(line, currency)
+            quantity, price = int(line.quantity), unit_price(line, currency)
         else:
             # ``qty`` is documented as an integer: 1.5 kg is one piece.
             quantity, price = 1, round_total(line.total, currency)
@@ -273,12 +270,6 @@ def _product_id(line: Line, rule: str) -> int | str | None:
     if _INTEGER.fullmatch(key):
         return int(key)
     return key if key and rule == "string" else None
-
-
-def _integer(quantity: Decimal) -> int:
-    if quantity.adjusted() > 18:
-        raise OverflowError
-    return int(quantity)
 
 
 def _multipart(key: str, orders: list[dict[str, Any]]) -> tuple[str, bytes]:

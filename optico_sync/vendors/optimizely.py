@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time
-from decimal import Context, Decimal, InvalidOperation, localcontext
+from decimal import Context, Decimal, localcontext
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 
 from optico_sync.outcome import Kind, Outcome, credential_refused, delivered, not_sent, refused, retry
 from optico_sync.redaction import mask_secret, redact
-from optico_sync.snapshot import Line, OrderSnapshot, round_total, unit_price
+from optico_sync.snapshot import Line, OrderSnapshot, check_amounts, round_total, unit_price
 from optico_sync.vendors.base import (
     Account,
     Manner,
@@ -176,7 +176,7 @@ class Optimizely(Vendor):
             return not_sent("not_offline")
         amounts = (snapshot.total, snapshot.shipping, snapshot.discount)
         try:
-            _check_finite(*amounts, *(amount for line in snapshot.lines for amount in (line.quantity, line.total)))
+            check_amounts(*amounts, *(amount for line in snapshot.lines for amount in (line.quantity, line.total)))
             return _build(snapshot, account, options)
         except ArithmeticError:
             # Amounts that are no numbers or fit no database, a date at the end of the calendar.
@@ -376,12 +376,6 @@ def _language_map(text: str) -> dict[str, str] | None:
             return None
         languages[code] = theirs
     return languages
-
-
-def _check_finite(*amounts: Decimal | None) -> None:
-    """Raise for NaN, which passes through rounding, and for infinity."""
-    if not all(amount is None or amount.is_finite() for amount in amounts):
-        raise InvalidOperation
 
 
 def _exact(text: str) -> str:
