@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from django.db import InterfaceError, OperationalError, connections, router, transaction
+from django.db.models import F
 
 from optico_sync import conf
 from optico_sync.exceptions import (
@@ -58,8 +59,8 @@ _NOT_TRIED = Outcome(kind=Kind.HELD, reason="")
 
 _SETTLED_FIELDS = [
     "state", "reason", "detail", "queue", "tried", "generation", "answered_generation", "is_forced", "repeats",
-    "sent_status", "accepted_status", "accepted_is_sale", "refused_status", "fingerprint", "delivered_at", "attempts",
-    "due_at", "lease",
+    "doubts", "sent_status", "accepted_status", "accepted_is_sale", "refused_status", "fingerprint", "delivered_at",
+    "attempts", "due_at", "lease",
 ]  # fmt: skip
 
 
@@ -246,7 +247,7 @@ class Lane:
             lease = timedelta(seconds=conf.options().LEASE)
             ends = _Deadline(lease.total_seconds())
             limit = conf.options().BATCH_SIZE
-            pace = _Pace(vendor.rate, credential.next_slot_at, now)
+            pace = _Pace(credential.rate, credential.next_slot_at, now)
             limit = min(limit, pace.limit)
             if credential.opened_at:
                 # Half open: one order goes ahead, and nobody else probes until it has settled.
@@ -262,10 +263,15 @@ class Lane:
             if pace.rate:
                 credential.next_slot_at = pace.reserve(len(states))
                 credential.save(update_fields=["next_slot_at"])
+            # Whoever held these is gone and may have sent them.
             expired = [state for state in states if state.lease]
             if expired and vendor.upserts:
-                # Whoever held it is gone and may have sent it: repeat the newest state later.
+                # Repeat the newest state later.
                 claimed.filter(pk__in=[state.pk for state in expired]).update(repeats=len(REPEAT_DELAYS))
+            elif expired:
+                for state in expired:
+                    state.doubts += 1
+                claimed.filter(pk__in=[state.pk for state in expired]).update(doubts=F("doubts") + 1)
         return _Claim(credential, vendor, account, states, token, ends, now, pace)
 
     # plan
@@ -306,7 +312,7 @@ class Lane:
     def _plan_cart(self, plan: _Plan, step: Step, cart: CartSnapshot, claim: _Claim) -> None:
         vendor = claim.vendor
         request = _build(vendor, lambda: vendor.build_cart(cart, account=claim.account, now=claim.now))
-        self._propose(plan, Verdict(step=step, outcome=_NOT_TRIED), request)
+        self._propose(plan, Verdict(step=step, outcome=_NOT_TRIED), request, claim)
 
     def _plan_order(
         self,
@@ -323,17 +329,20 @@ class Lane:
                     plan.verdicts.append(Verdict(step=step, outcome=wait))
                     break
             verdict, request = _decide(step, order, mappings.get(step.shop_status), claim)
-            self._propose(plan, verdict, request)
+            self._propose(plan, verdict, request, claim)
             if plan.request:
                 break
 
-    def _propose(self, plan: _Plan, verdict: Verdict, request: Request | Outcome) -> None:
+    def _propose(self, plan: _Plan, verdict: Verdict, request: Request | Outcome, claim: _Claim) -> None:
         """Plan to send ``request``; an outcome, or content that the vendor has already, is a verdict by itself."""
         state = plan.state
         if isinstance(request, Outcome):
             plan.verdicts.append(Verdict(step=verdict.step, outcome=request))
         elif verdict.step.index is None and not state.is_repeat and request.fingerprint == state.fingerprint:
             plan.verdicts.append(Verdict(step=verdict.step, outcome=delivered("unchanged")))
+        elif _is_in_doubt(state.doubts, claim):
+            # It was edited since, or a worker died with it: that makes another send no safer.
+            plan.verdicts.append(Verdict(step=verdict.step, outcome=refused("ambiguous")))
         else:
             plan.verdict = dataclasses.replace(verdict, fingerprint=request.fingerprint)
             plan.request = request
@@ -371,8 +380,8 @@ class Lane:
         started_at, began = datetime.now(UTC), time.monotonic()
         response, outcome = _exchange(sender, request, plan.subject.kind, claim)
         health.count(outcome)
-        if outcome.ambiguous and not claim.vendor.upserts:
-            outcome = dataclasses.replace(outcome, ambiguous=False)
+        if outcome.ambiguous and _is_in_doubt(plan.state.doubts + 1, claim):
+            outcome = dataclasses.replace(refused("ambiguous", detail=outcome.detail), ambiguous=True)
         plan.verdict = dataclasses.replace(verdict, outcome=outcome, was_sent=True)
         plan.attempt = Attempt(
             sync_state=plan.state,
@@ -428,6 +437,7 @@ class Lane:
                         now=now,
                         vendor_is_down=is_down,
                         manner=plan.manner,
+                        upserts=claim.vendor.upserts,
                     )
                 elif plan.attempt and claim.vendor.upserts:
                     row.doubt(now, repeats=len(REPEAT_DELAYS))
@@ -465,11 +475,13 @@ class Lane:
             if outcome.retry_after is not None:
                 pause_until = now + timedelta(seconds=outcome.retry_after)
                 credential.open_until = max(credential.open_until or now, pause_until)
+        credential.keep_pace(is_too_fast=any(outcome.reason == "rate_limited" for outcome in outcomes), now=now)
         if any(outcome.kind is Kind.DELIVERED for outcome in outcomes):
             credential.last_delivery_at = now
         credential.save(
             update_fields=[
-                "failures", "opened_at", "open_until", "paused_at", "pause_reason", "pause_detail", "last_delivery_at",
+                "failures", "opened_at", "open_until", "open_reason", "paused_at", "pause_reason", "pause_detail",
+                "last_delivery_at", "slowdown", "slowed_at",
             ]
         )  # fmt: skip
         if is_down and not was_open:
@@ -602,6 +614,12 @@ def _build(vendor: Vendor, build: Callable[[], Request | Outcome]) -> Request | 
         return refused("unreadable_order", detail=type(error).__name__)
 
 
+def _is_in_doubt(doubts: int, claim: _Claim) -> bool:
+    """Whether so many sends that may have taken effect are more than the vendor allows."""
+    limit = claim.vendor.max_ambiguous(claim.account.options)
+    return limit is not None and doubts > limit
+
+
 def _exchange(sender: Sender, request: Request, kind: str, claim: _Claim) -> tuple[Response | None, Outcome]:
     """Send, and read what came back. Never raises."""
     try:
@@ -618,4 +636,4 @@ def _exchange(sender: Sender, request: Request, kind: str, claim: _Claim) -> tup
         return response, read(response, account=claim.account)
     except Exception as error:
         logger.error("The answer of %s could not be read (%s).", claim.vendor.name, type(error).__name__)
-        return response, retry("unreadable_reply", detail=type(error).__name__)
+        return response, retry("unreadable_reply", detail=type(error).__name__, ambiguous=True)

@@ -35,7 +35,7 @@ _CURED_IN_SETTINGS = frozenset(
     [
         "unmapped_status", "unknown_status", "invalid_products", "certificate", "key_refused", "forbidden",
         "wrong_address", "redirect", "forbidden_address", "secret_unreadable", "incomplete_credential",
-        "credential_off", "status_not_sent", "before_start",
+        "credential_off", "status_not_sent", "before_start", "new_key",
     ]
 )  # fmt: skip
 
@@ -52,6 +52,8 @@ class CredentialLine:
         OFF = "off", gettext_lazy("off")
         PAUSED = "paused", gettext_lazy("paused")
         SILENT = "silent", gettext_lazy("not answering")
+        #: The vendor does not take the new key yet.
+        TRYING = "trying", gettext_lazy("trying the key")
 
     credential: VendorCredential
     now: datetime
@@ -62,7 +64,9 @@ class CredentialLine:
             return self.State.OFF
         if self.credential.paused_at:
             return self.State.PAUSED
-        return self.State.SILENT if self.credential.opened_at else self.State.SENDING
+        if not self.credential.opened_at:
+            return self.State.SENDING
+        return self.State.TRYING if self.credential.open_reason else self.State.SILENT
 
     @property
     def reason(self) -> Reason:
@@ -78,11 +82,12 @@ class CredentialLine:
         return {
             self.State.PAUSED: self.credential.paused_at,
             self.State.SILENT: self.credential.opened_at,
+            self.State.TRYING: self.credential.opened_at,
         }.get(self.state)
 
     @property
     def next_probe(self) -> datetime | None:
-        return self.credential.open_until if self.state == self.State.SILENT else None
+        return self.credential.open_until if self.state in (self.State.SILENT, self.State.TRYING) else None
 
     @property
     def last_delivery(self) -> str:
@@ -134,6 +139,8 @@ class Standing:
 
     credential: VendorCredential
     sync: SyncState
+    #: Since when the order has its status.
+    status_at: datetime | None
     now: datetime
     kind: str = Subject.Kind.ORDER
 
@@ -178,6 +185,26 @@ class Standing:
         return _("in %(time)s") % {"time": spell(left)} if left > timedelta(0) else _("now")
 
     @property
+    def planned_at(self) -> datetime | None:
+        """When it is sent if nothing changes: after the vendor's own hold. None when nobody knows."""
+        if self.next_at is None or self.status_at is None:
+            return None
+        hold = timedelta(seconds=self.credential.spec.hold(self.credential.chosen_options))
+        return max(self.next_at, self.status_at + hold, self.now)
+
+    @property
+    def mail_at(self) -> datetime | None:
+        """When the vendor writes to the customer about this order, or would, were it sent as planned.
+
+        It counts from the receipt, which is known from its answer; whether the mail went out, only the vendor knows.
+        """
+        days = self.credential.mail_days
+        if days is None:
+            return None
+        received_at = self.sync.delivered_at or self.planned_at
+        return received_at + timedelta(days=days) if received_at else None
+
+    @property
     def has_newer_content(self) -> bool:
         """Its content changed, or is to be repeated, under the status that the vendor has."""
         manner = self.credential.manner_of(self.kind)
@@ -210,7 +237,7 @@ def standings(
     now = timezone.now()
     return {
         subject.pk: [
-            _standing(found.get((subject.pk, credential.pk)), credential, now, subject.kind)
+            _standing(found.get((subject.pk, credential.pk)), credential, now, subject)
             for credential in known
             if credential.manner_of(subject.kind)
         ]
@@ -430,13 +457,16 @@ def spell(span: timedelta) -> str:
 
 
 def _standing(
-    state: SyncState | None, credential: VendorCredential, now: datetime, kind: str = Subject.Kind.ORDER
+    state: SyncState | None, credential: VendorCredential, now: datetime, subject: Subject | None = None
 ) -> Standing:
     if state is None:
         state = SyncState(state=SyncState.State.NOT_SENT, reason=_NEVER_OFFERED)
     # Loaded once for all orders; asking the row would be a query each, secrets included.
     state.credential = credential
-    return Standing(credential=credential, sync=state, now=now, kind=kind)
+    if subject is None:
+        return Standing(credential=credential, sync=state, status_at=None, now=now)
+    status_at = subject.status_at or subject.created_at
+    return Standing(credential=credential, sync=state, status_at=status_at, now=now, kind=subject.kind)
 
 
 def _events(subject: Subject) -> list[OutboxEvent]:

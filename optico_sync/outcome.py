@@ -156,6 +156,10 @@ REASONS: dict[str, Reason] = {
         _("The vendor refused this order and gave no reason."),
         _("Send it again; if it is refused again, ask the vendor's support."),
     ),
+    "ambiguous": Reason(
+        _("No clear answer came, so it is not known whether the vendor has this order."),
+        _("Look at the vendor whether the order is there. If it is not, choose “Send again”; else leave it as it is."),
+    ),
     "no_items": Reason(
         _("No line of the order can be sent, and the vendor requires one."),
         _("Check the quantities and the product codes of the order's lines, then send it again."),
@@ -219,6 +223,13 @@ REASONS: dict[str, Reason] = {
         _("The vendor is not answering; one order at a time is tried until it does."),
         _("Nothing to do: everything that waits is sent by itself when the vendor is back."),
     ),
+    "new_key": Reason(
+        _("The vendor does not take the new key yet."),
+        _(
+            "A new key may take some minutes to work: it is tried again by itself. Check meanwhile that it was typed "
+            "in right."
+        ),
+    ),
     "held_by_operator": Reason(_("Held by hand."), _("Choose “release” when it may be sent.")),
     # not sent
     "status_not_sent": Reason(
@@ -267,10 +278,6 @@ REASONS: dict[str, Reason] = {
     "too_old": Reason(
         _("The order is older than the credential's options allow."),
         _("Nothing to do. To send it, raise the highest age in the options, then send the order again."),
-    ),
-    "no_key_for_language": Reason(
-        _("The credential's key is not for the order's language."),
-        _("Nothing to do if another credential has that language; else add one, or add the language to the options."),
     ),
     "skipped_domain": Reason(
         _("The customer's e-mail domain is on the list of those that are not written to."),

@@ -26,7 +26,7 @@ _Item = TypeVar("_Item")
 
 _RESENT_FIELDS = [
     "state", "reason", "detail", "queue", "last_queued", "tried", "refused_status", "generation", "is_forced",
-    "is_held", "attempts", "due_at",
+    "is_held", "attempts", "doubts", "due_at",
 ]  # fmt: skip
 _HELD_FIELDS = ["state", "reason", "detail", "is_held", "due_at"]
 

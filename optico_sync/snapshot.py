@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import ROUND_HALF_UP, Context, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from typing import Any
 
 from iso4217 import Currency
@@ -22,6 +22,8 @@ _DEFAULT_EXPONENT = 2
 
 #: Wide enough that no amount a database column can hold is refused by ``quantize``.
 _WIDE = Context(prec=100)
+#: More digits than an amount or quantity out of a database has.
+_MAX_DIGITS = 24
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,6 +150,13 @@ def round_total(amount: Decimal, currency: str) -> Decimal:
 def unit_price(line: Line, currency: str) -> Decimal:
     """What one unit of ``line`` cost, to at least four digits: 10.00 for 3 is 3.3333, and the residue is accepted."""
     return _round(_WIDE.divide(line.total, line.quantity), max(exponent(currency), 4))
+
+
+def check_amounts(*amounts: Decimal | None) -> None:
+    """Raise ``ArithmeticError`` for NaN, which passes through rounding, infinity, and what fits no database."""
+    for amount in amounts:
+        if amount is not None and (not amount.is_finite() or (amount and abs(amount.adjusted()) > _MAX_DIGITS)):
+            raise InvalidOperation
 
 
 def _round(amount: Decimal, digits: int) -> Decimal:

@@ -13,7 +13,7 @@ from django.test import override_settings
 
 from optico_sync.delivery import Lane
 from optico_sync.exceptions import NoAnswer, NotConnected
-from optico_sync.models import DeclaredStatus, SyncState, VendorCredential
+from optico_sync.models import Attempt, DeclaredStatus, SyncState, VendorCredential
 from optico_sync.relay import relay_all
 from optico_sync.resync import hold, release, resend
 from optico_sync.vendors.base import Request, Response
@@ -21,7 +21,7 @@ from tests.helpers import STATUSES, Clock, deliver, move, place, state_of
 from tests.settings import OPTICO_SYNC
 
 State = SyncState.State
-TINY = {name: f"tests.vendors.tiny.{name.title()}" for name in ("newest", "once", "slow")}
+TINY = {name: f"tests.vendors.tiny.{name.title()}" for name in ("newest", "once", "careful", "slow")}
 
 pytestmark = pytest.mark.django_db
 
@@ -217,6 +217,60 @@ def test_once_rests_for_its_hold_and_checks_the_status_again(tiny: Tiny, clock: 
     assert state_of(cancelled).reason == "not_a_sale"
 
 
+# once, in doubt
+
+
+def test_oz_12_an_uncertain_send_is_repeated_three_times_and_then_refused(clock: Clock) -> None:
+    tiny = Tiny(*[NoAnswer("lost", timed_out=True)] * 4)
+    credential = account_at("careful")
+    purchase = place("1", "confirmed")
+    for _ in range(6):
+        deliver(credential, sender=tiny, clock=clock)
+        clock.forward(minutes=20)
+    assert len(tiny.told) == 4
+    state = state_of(purchase)
+    assert (state.state, state.reason, state.due_at) == (State.REFUSED, "ambiguous", None)
+    assert "Send again" in str(state.shown_reason.advice)
+    assert Attempt.objects.latest("pk").reason == "ambiguous"
+
+
+def test_in_doubt_an_edit_sends_nothing_but_a_hand_does(clock: Clock) -> None:
+    tiny = Tiny(*[NoAnswer("lost", timed_out=True)] * 4)
+    credential = account_at("careful")
+    purchase = place("1", "confirmed")
+    for _ in range(4):
+        deliver(credential, sender=tiny, clock=clock)
+        clock.forward(minutes=20)
+    move(purchase, "shipped")
+    deliver(credential, sender=tiny, clock=clock)
+    assert (len(tiny.told), state_of(purchase).reason) == (4, "ambiguous")
+    resend([state_of(purchase).subject_id])
+    clock.forward(minutes=1)
+    deliver(credential, sender=tiny, clock=clock)
+    assert (len(tiny.told), state_of(purchase).state, state_of(purchase).doubts) == (5, State.IN_SYNC, 0)
+
+
+def test_a_request_that_never_left_leaves_no_doubt(clock: Clock) -> None:
+    tiny = Tiny(*[NotConnected("refused")] * 8)
+    credential = account_at("careful")
+    purchase = place("1", "confirmed")
+    for _ in range(10):
+        deliver(credential, sender=tiny, clock=clock)
+        clock.forward(hours=13)
+    assert (len(tiny.told), state_of(purchase).state) == (9, State.IN_SYNC)
+
+
+def test_a_worker_that_died_with_it_leaves_a_doubt(tiny: Tiny, clock: Clock) -> None:
+    credential = account_at("careful")
+    purchase = place("1", "confirmed")
+    relay_all()
+    for _ in range(4):
+        assert Lane(credential.pk, sender=tiny, clock=clock)._claim() is not None
+        clock.forward(minutes=2)
+    deliver(credential, sender=tiny, clock=clock)
+    assert (tiny.told, state_of(purchase).reason) == ([], "ambiguous")
+
+
 # rate
 
 
@@ -248,6 +302,17 @@ def test_om_13_workers_share_the_slots(tiny: Tiny, clock: Clock) -> None:
     assert second is None or second.pace._first >= 4.9
     credential.refresh_from_db()
     assert credential.next_slot_at >= clock.now + timedelta(seconds=4.9)
+
+
+def test_om_15_a_halved_rate_spreads_its_slots(tiny: Tiny, clock: Clock) -> None:
+    credential = account_at("slow")
+    credential.keep_pace(is_too_fast=True, now=clock.now)
+    credential.save()
+    for number in range(60):
+        place(str(number), "confirmed")
+    relay_all()
+    claim = Lane(credential.pk, sender=tiny, clock=clock)._claim()
+    assert claim is not None and len(claim.states) == 9
 
 
 def test_a_vendor_of_the_shops_own_needs_only_the_settings() -> None:

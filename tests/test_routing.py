@@ -9,6 +9,7 @@ from django.test import override_settings
 
 from optico_sync.models import RoutingRule, SyncState, VendorCredential
 from optico_sync.resync import resend
+from optico_sync.snapshot import OrderSnapshot
 from tests.helpers import Vendor, deliver, make_credential, place, state_of
 from tests.settings import OPTICO_SYNC
 
@@ -76,6 +77,23 @@ def test_an_order_that_fits_no_rule_says_so_and_its_cure_works(france: Any) -> N
     rule(france, "lu")
     resend([state_of(purchase).subject_id])
     assert sent_to(france) == [["1"]]
+
+
+@pytest.mark.parametrize(
+    ("language", "wanted", "fits"),
+    [
+        ("fr", "fr", True),
+        ("fr_FR", "FR", True),
+        ("fr-be", "fr-BE", True),
+        ("fr", "fr-be", False),
+        ("fry", "fr", False),
+        ("", "fr", False),
+        ("", "*", True),
+    ],
+)
+def test_a_language_fits_with_its_regions(language: str, wanted: str, fits: bool) -> None:
+    order = OrderSnapshot(key="1", reference="1", status="", currency="EUR", lines=(), language=language)
+    assert RoutingRule(field="language", value=wanted).fits(order) is fits
 
 
 def test_rules_of_another_vendor_do_not_matter(france: Any) -> None:

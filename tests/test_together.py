@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from django.test import override_settings
 from django.utils import timezone
 
+from optico_sync import insight
 from optico_sync.models import DeclaredStatus, SyncState, VendorCredential
 from tests.helpers import STATUSES, Clock, deliver, make_credential, move, place, state_of
 from tests.settings import OPTICO_SYNC
@@ -25,6 +26,7 @@ ORDER = {
     "tax": lambda order: sum((tax_of(item) for item in order.things.all()), Decimal(0)),
     "is_offline": lambda order: bool(order.call),
     "channel": {"value": "online"},
+    "language": "site",
     "store": {"value": "shop.example"},
     "customer": {
         "pseudonym": {"value": "u-7f3a"},
@@ -52,14 +54,14 @@ def whole_order() -> Any:
         yield
 
 
-def account(optico: Any, vendor: str, path: str = "", **options: Any) -> VendorCredential:
+def account(optico: Any, vendor: str, path: str = "", *, name: str = "", **options: Any) -> VendorCredential:
     secrets = {
         "optimizely": {"site_token": "token_sandbox"},
         "guaranteed_reviews": {"api_key": "reviews_sandbox"},
         "ometria": {"key": "ometria_sandbox"},
     }[vendor]
     credential = VendorCredential(
-        name=vendor,
+        name=name or vendor,
         vendor=vendor,
         base_url=optico.url + path,
         is_enabled=True,
@@ -73,8 +75,8 @@ def account(optico: Any, vendor: str, path: str = "", **options: Any) -> VendorC
     return credential
 
 
-def optimizely(optico: Any) -> VendorCredential:
-    return account(optico, "optimizely", site="sandbox", cluster="custom", channel="callcentre")
+def optimizely(optico: Any, **options: Any) -> VendorCredential:
+    return account(optico, "optimizely", site="sandbox", cluster="custom", channel="callcentre", **options)
 
 
 def reviews(optico: Any, **options: Any) -> VendorCredential:
@@ -108,6 +110,21 @@ def test_optimizely_hears_nothing_of_a_web_order(optico: Any) -> None:
     assert state_of(purchase).reason == "not_offline"
 
 
+@pytest.mark.parametrize(("options", "sends"), [({}, 4), ({"max_ambiguous": 1}, 2), ({"max_ambiguous": 0}, 1)])
+@pytest.mark.parametrize("fault", ["drop_after", "html200"])
+def test_oz_12_optimizely_in_doubt_is_not_told_again_and_again(
+    optico: Any, clock: Clock, options: dict[str, int], sends: int, fault: str
+) -> None:
+    credential = optimizely(optico, **options)
+    optico.script("1001", [fault] * 6)
+    purchase = place("1001", "confirmed", ITEMS, call="4711")
+    for _ in range(6):
+        deliver(credential, clock=clock)
+        clock.forward(minutes=20)
+    assert len(optico.journal(vendor="optimizely")) == sends
+    assert (state_of(purchase).state, state_of(purchase).reason) == (State.REFUSED, "ambiguous")
+
+
 def test_ometria_holds_the_newest_whole_order(optico: Any) -> None:
     credential = account(optico, "ometria", "/ometria/v2")
     purchase = place("1001", "pending", ITEMS)
@@ -119,6 +136,52 @@ def test_ometria_holds_the_newest_whole_order(optico: Any) -> None:
     order = optico.record("ometria", "1001")
     assert (order["status"], order["is_valid"], order["customer"]["lastname"]) == ("shipped", True, "Łęcki-O'Brien")
     assert Decimal(str(order["grand_total"])) == Decimal("123.88")
+
+
+def test_om_15_a_new_key_is_tried_every_ten_minutes_until_it_works(optico: Any, clock: Clock) -> None:
+    optico.config(ometria_keys=["another"])
+    credential = account(optico, "ometria", "/ometria/v2")
+    purchase = place("1001", "confirmed", ITEMS)
+    for minutes, sends in ((0, 1), (9, 1), (2, 2), (9, 2)):
+        clock.forward(minutes=minutes)
+        deliver(credential, clock=clock)
+        assert len(optico.journal(vendor="ometria")) == sends
+    credential.refresh_from_db()
+    assert (credential.hold_reason, credential.paused_at) == ("new_key", None)
+    assert insight.credential_lines([credential])[0].state == insight.CredentialLine.State.TRYING
+    optico.config(ometria_keys=["ometria_sandbox"])
+    clock.forward(minutes=2)
+    deliver(credential, clock=clock)
+    credential.refresh_from_db()
+    assert (credential.hold_reason, state_of(purchase).state) == ("", State.IN_SYNC)
+
+
+def test_om_15_a_new_key_refused_for_an_hour_pauses(optico: Any, clock: Clock) -> None:
+    optico.config(ometria_keys=["another"])
+    credential = account(optico, "ometria", "/ometria/v2")
+    place("1001", "confirmed", ITEMS)
+    for _ in range(9):
+        deliver(credential, clock=clock)
+        clock.forward(minutes=11)
+    credential.refresh_from_db()
+    assert (credential.hold_reason, credential.paused_at is not None) == ("key_refused", True)
+    assert len(optico.journal(vendor="ometria")) == 7
+
+
+def test_om_15_429_halves_the_rate_for_a_while(optico: Any, clock: Clock) -> None:
+    credential = account(optico, "ometria", "/ometria/v2")
+    optico.script("1001", ["429", "429"])
+    purchase = place("1001", "confirmed", ITEMS)
+    rates = []
+    for seconds in (0, 5, 5, 61, 61):
+        clock.forward(seconds=seconds)
+        purchase.things.first().save()
+        place(f"at {clock.now:%H%M%S}", "confirmed", ITEMS)
+        deliver(credential, clock=clock)
+        credential.refresh_from_db()
+        rates.append(credential.rate)
+    assert rates == [2.0, 1.0, 1.0, 2.0, 4.0]
+    assert state_of(purchase).state == State.IN_SYNC
 
 
 @pytest.mark.parametrize("encoding", ["multipart", "json", "form"])
@@ -146,6 +209,30 @@ def test_gr_15_reviews_that_already_have_it_count_as_done(optico: Any, clock: Cl
     assert len(optico.journal(vendor="guaranteed_reviews")) == 2
     assert state_of(purchase).state == State.IN_SYNC
     assert len(optico.records("guaranteed_reviews")) == 1
+
+
+def test_reviews_mail_the_customer_when_the_page_says(optico: Any) -> None:
+    credential = reviews(optico)
+    purchase = place("1001", "shipped", ITEMS)
+    deliver(credential)
+    promised = datetime.fromisoformat(optico.record("guaranteed_reviews", "1001")["mail_at"])
+    (standing,) = insight.standings([state_of(purchase).subject])[state_of(purchase).subject_id]
+    assert standing.mail_at is not None
+    assert abs(standing.mail_at - promised) < timedelta(minutes=1)
+
+
+def test_gr_11_each_language_has_its_key(optico: Any) -> None:
+    """Routing rules say which key; an order whose language has none says so, and nobody is mailed twice."""
+    accounts = [reviews(optico, name=language) for language in ("fr", "en")]
+    for credential in accounts:
+        credential.rules.create(field="language", value=credential.name)
+    french, german = place("1001", "shipped", ITEMS, site="fr_BE"), place("1002", "shipped", ITEMS, site="de")
+    for credential in accounts:
+        deliver(credential)
+    (entry,) = clean_journal(optico, "guaranteed_reviews")
+    assert optico.record("guaranteed_reviews", "1001") is not None and entry["verdict"] == "stored"
+    assert [state_of(french, credential).reason for credential in accounts] == ["", "other_credential"]
+    assert [state_of(german, credential).reason for credential in accounts] == ["no_rule", "no_rule"]
 
 
 def test_gr_05_an_old_shop_mails_nobody(optico: Any) -> None:

@@ -14,12 +14,12 @@ from django.views.decorators.debug import sensitive_variables
 from optico_sync.admin.base_url import check_base_url
 from optico_sync.exceptions import EncryptionKeyError
 from optico_sync.models import VendorCredential
+from optico_sync.models.credentials import RESUMED_FIELDS
 from optico_sync.models.fields import seal
 from optico_sync.redaction import mask_secret
 from optico_sync.vendors.base import OptionField, SecretField, Vendor
 
 _PLAIN_FIELDS = ["name", "base_url", "is_enabled", "start_at", "concurrency"]
-_RESUMED_FIELDS = ["paused_at", "pause_reason", "pause_detail", "failures", "opened_at", "open_until"]
 
 
 def secret_name(secret: SecretField) -> str:
@@ -126,11 +126,11 @@ class CredentialForm(forms.ModelForm):
         if typed or forgotten:
             kept = {name: value for name, value in self._stored.items() if name not in forgotten}
             credential.set_secrets({**kept, **typed})
-            self.written_fields += ["sealed_secrets", "secrets_version"]
+            self.written_fields += ["sealed_secrets", "secrets_version", "secrets_changed_at"]
         elif is_moved:
             credential.resume()
         if typed or forgotten or is_moved:
-            self.written_fields += _RESUMED_FIELDS
+            self.written_fields += RESUMED_FIELDS
         if commit:
             credential.save()
         return credential

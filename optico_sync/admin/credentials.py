@@ -25,6 +25,7 @@ from optico_sync.admin.credential_form import forget_name, form_for, option_name
 from optico_sync.admin.statuses import DeclaredStatusInline, RoutingRuleInline, StatusMappingInline
 from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import DeclaredStatus, SyncState, VendorCredential
+from optico_sync.models.credentials import RESUMED_FIELDS
 from optico_sync.probe import probe
 from optico_sync.vendors import get_vendor, vendor_paths
 from optico_sync.vendors.base import Vendor
@@ -213,9 +214,7 @@ class VendorCredentialAdmin(admin.ModelAdmin):
 
     def _resume(self, request: HttpRequest, credential: VendorCredential) -> None:
         credential.resume()
-        credential.save(
-            update_fields=["paused_at", "pause_reason", "pause_detail", "failures", "opened_at", "open_until"]
-        )
+        credential.save(update_fields=RESUMED_FIELDS)
         if credential.is_enabled:
             told = _("%(name)s is sending again.") % {"name": credential}
             messages.success(request, told)

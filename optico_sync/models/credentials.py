@@ -26,12 +26,21 @@ BREAKER_THRESHOLD = 5
 #: The longest time between two probes of an open breaker.
 BREAKER_CEILING = timedelta(minutes=5)
 
+#: A vendor that says "too many requests" has its rate halved, at most so often; each span without doubles it again.
+MAX_SLOWDOWN = 4
+SLOWDOWN_SPAN = timedelta(minutes=1)
+
+
+#: What ``VendorCredential.resume`` changes.
+RESUMED_FIELDS = ["paused_at", "pause_reason", "pause_detail", "failures", "opened_at", "open_until", "open_reason"]
+
 
 class VendorCredential(models.Model):
     """One account at one vendor. Nothing is sent without one.
 
     The breaker is three columns, shared by all workers and visible in the admin: it opens after
     ``BREAKER_THRESHOLD`` vendor-wide failures in a row, and lets one probe through each time ``open_until`` passes.
+    A new key that its vendor does not take yet is waited for in the same way.
     """
 
     name = models.CharField(_("name"), max_length=100, unique=True, help_text=_("Yours to choose; shown in lists."))
@@ -55,15 +64,21 @@ class VendorCredential(models.Model):
     )
 
     secrets_version = models.PositiveIntegerField(default=0, editable=False)
+    secrets_changed_at = models.DateTimeField(null=True, editable=False)
     paused_at = models.DateTimeField(_("paused since"), null=True, editable=False)
     pause_reason = models.CharField(_("reason of the pause"), max_length=50, blank=True, editable=False)
     pause_detail = models.TextField(blank=True, editable=False)
     failures = models.PositiveIntegerField(default=0, editable=False)
     opened_at = models.DateTimeField(_("vendor not answering since"), null=True, editable=False)
     open_until = models.DateTimeField(_("next probe"), null=True, editable=False)
+    #: What is waited for, as a reason code, where it is not the vendor's answer.
+    open_reason = models.CharField(max_length=50, blank=True, editable=False)
     next_slot_at = models.DateTimeField(null=True, editable=False)
     probed_at = models.DateTimeField(_("connection tested"), null=True, editable=False)
     probe_was_good = models.BooleanField(null=True, editable=False)
+    #: How often the vendor's rate is halved at the moment, and since when.
+    slowdown = models.PositiveSmallIntegerField(default=0, editable=False)
+    slowed_at = models.DateTimeField(null=True, editable=False)
     last_delivery_at = models.DateTimeField(_("last delivery"), null=True, editable=False)
 
     class Meta:
@@ -110,19 +125,35 @@ class VendorCredential(models.Model):
         """Replace all secrets; not saved yet. New secrets end a pause, and answers to the old ones no longer count."""
         self.sealed_secrets = json.dumps(dict(secrets))
         self.secrets_version += 1
+        self.secrets_changed_at = timezone.now()
         self.resume()
 
     def resume(self) -> None:
         """End a pause and close the breaker; not saved yet."""
         self.paused_at, self.pause_reason, self.pause_detail = None, "", ""
-        self.failures, self.opened_at, self.open_until = 0, None, None
+        self.failures = 0
+        self._close()
+
+    def _close(self) -> None:
+        self.opened_at, self.open_until, self.open_reason = None, None, ""
 
     @property
     def account(self) -> Account:
         """What the vendor needs to build and read. Raises ``EncryptionKeyError``."""
-        spec = self.spec
-        chosen = {option.name: self.options.get(option.name, option.default) for option in spec.options}
-        return Account(base_url=self.base_url, secrets=self.secrets, options=chosen)
+        return Account(base_url=self.base_url, secrets=self.secrets, options=self.chosen_options)
+
+    @property
+    def chosen_options(self) -> dict[str, Any]:
+        """The vendor's options as the owner chose them, or their defaults."""
+        return {option.name: self.options.get(option.name, option.default) for option in self.spec.options}
+
+    @property
+    def mail_days(self) -> int | None:
+        """How many days after it received an order its vendor writes to the customer; None where it never does."""
+        try:
+            return self.spec.mail_days
+        except ConfigurationError:
+            return None
 
     @property
     def hold_reason(self) -> str:
@@ -131,7 +162,13 @@ class VendorCredential(models.Model):
             return "credential_off"
         if self.paused_at:
             return self.pause_reason
-        return "breaker_open" if self.opened_at else ""
+        return (self.open_reason or "breaker_open") if self.opened_at else ""
+
+    @property
+    def rate(self) -> float | None:
+        """Requests a second that may be made at the moment; None for as many as there are."""
+        rate = self.spec.rate
+        return rate / 2**self.slowdown if rate else None
 
     def explain(self, code: str) -> Reason:
         """What the reason ``code`` means, with the vendor's own advice where it has some."""
@@ -143,8 +180,20 @@ class VendorCredential(models.Model):
         return Reason(reason.text, advice)
 
     def pause(self, reason: str, detail: str, now: datetime) -> None:
-        """Stop sending until somebody repairs the credential; not saved yet."""
+        """Stop sending until somebody repairs the credential, or until a new key works; not saved yet."""
+        new_key = self.spec.new_key if reason == "key_refused" else None
+        if new_key and self.secrets_changed_at and now < self.secrets_changed_at + timedelta(seconds=new_key.within):
+            self.opened_at = self.opened_at or now
+            self.open_until, self.open_reason = now + timedelta(seconds=new_key.every), "new_key"
+            return
         self.paused_at, self.pause_reason, self.pause_detail = now, reason, detail
+
+    def keep_pace(self, *, is_too_fast: bool, now: datetime) -> None:
+        """Halve the rate where the vendor said that it ``is_too_fast``; double it after a while; not saved yet."""
+        if is_too_fast:
+            self.slowdown, self.slowed_at = min(self.slowdown + 1, MAX_SLOWDOWN), now
+        elif self.slowed_at and self.slowdown and now - self.slowed_at >= SLOWDOWN_SPAN:
+            self.slowdown, self.slowed_at = self.slowdown - 1, now
 
     def record_answers(self, answered: bool, failures: int, now: datetime) -> bool:
         """Count vendor-wide failures: ``answered`` if any order got an answer before the last ``failures``.
@@ -154,10 +203,10 @@ class VendorCredential(models.Model):
         self.failures = failures if answered else self.failures + failures
         if self.failures < BREAKER_THRESHOLD:
             if answered:
-                self.opened_at = self.open_until = None
+                self._close()
             return False
         over = min(self.failures - BREAKER_THRESHOLD, 16)
-        self.opened_at = self.opened_at or now
+        self.opened_at, self.open_reason = self.opened_at or now, ""
         self.open_until = now + min(timedelta(seconds=2**over), BREAKER_CEILING)
         return True
 
@@ -207,7 +256,11 @@ class RoutingRule(models.Model):
         _("position"), default=10, help_text=_("Rules are tried from the lowest position to the highest.")
     )
     field = models.CharField(_("the order's"), max_length=20, choices=Field)
-    value = models.CharField(_("is"), max_length=200, help_text=_("Exactly; * fits every order."))
+    value = models.CharField(
+        _("is"),
+        max_length=200,
+        help_text=_("Exactly; * fits every order. A language fits with all its regions: fr is also fr-be."),
+    )
 
     class Meta:
         verbose_name = _("routing rule")
@@ -218,7 +271,13 @@ class RoutingRule(models.Model):
         return f"{self.get_field_display()} = {self.value}"
 
     def fits(self, snapshot: OrderSnapshot | CartSnapshot) -> bool:
-        return self.value in ("*", getattr(snapshot, self.field))
+        """Whether ``snapshot`` is one of those that this rule sends to its credential."""
+        if self.value == "*":
+            return True
+        if self.field != self.Field.LANGUAGE:
+            return self.value == getattr(snapshot, self.field)
+        wanted, language = (code.lower().replace("_", "-") for code in (self.value, snapshot.language))
+        return language == wanted or language.startswith(f"{wanted}-")
 
 
 class DeclaredStatus(models.Model):

@@ -211,6 +211,7 @@ class SyncStateQuerySet(models.QuerySet["SyncState"]):
                     is_held=False,
                     generation=F("generation") + 1,
                     attempts=0,
+                    doubts=0,
                     state=SyncState.State.WAITING,
                     reason="",
                     detail="",
@@ -288,6 +289,8 @@ class SyncState(models.Model):
     #: Send once more although nothing changed.
     is_forced = models.BooleanField(default=False)
     repeats = models.PositiveSmallIntegerField(default=0)
+    #: Sends that a vendor which does not upsert may have taken although nobody knows, since the last order by hand.
+    doubts = models.PositiveSmallIntegerField(default=0)
 
     sent_status = models.CharField(_("last shop status accepted"), max_length=200, blank=True)
     accepted_status = models.CharField(_("last status accepted"), max_length=200, blank=True)
@@ -361,7 +364,7 @@ class SyncState(models.Model):
             self.queue, self.last_queued = [*self.queue, status], status
         self.is_forced = True
         self.is_held = False
-        self.attempts = 0
+        self.attempts = self.doubts = 0
         self.generation += 1
         self.tried, self.refused_status = 0, ""
         if not self.lease:
@@ -413,13 +416,16 @@ class SyncState(models.Model):
         now: datetime,
         vendor_is_down: bool,
         manner: Manner = Manner.EVERY_STATUS,
+        upserts: bool = True,
     ) -> None:
         """Record what came of the steps tried at ``generation``, and give the lease back; not saved yet."""
         self.lease = ""
         is_newest = self.generation == generation
         last = verdicts[-1].outcome
-        if last.ambiguous:
+        if last.ambiguous and upserts:
             self.repeats = len(REPEAT_DELAYS)
+        elif last.ambiguous:
+            self.doubts += 1
         if last.kind is Kind.RETRY:
             self._retry(last, now, vendor_is_down=vendor_is_down)
         elif last.kind is Kind.HELD or last.scope is Scope.CREDENTIAL:
@@ -476,7 +482,7 @@ class SyncState(models.Model):
             self.refused_status = ""
         if not self.refused_status:
             self.reason, self.detail = "", ""
-        self.attempts = 0
+        self.attempts = self.doubts = 0
 
     def _conclude(self, now: datetime, manner: Manner, *, is_refused: bool) -> None:
         """The state that follows from what is left."""

@@ -82,6 +82,11 @@ def not_empty(value: Any, name: str, findings: Findings) -> None:
         findings.remark(f"{name} is empty")
 
 
+def whole(value: Any, name: str, findings: Findings) -> None:
+    if value != int(value):
+        findings.remark(f"{name} is {value}: the example counts whole pieces")
+
+
 STRING = Field(kind="string")
 REQUIRED_STRING = Field(kind="string", need="required")
 REQUIRED_NUMBER = Field(kind="number", need="required")
@@ -90,7 +95,7 @@ PAIRS = Field(kind="object")
 USER = {"email": STRING, "id": STRING, "info": PAIRS}
 ITEM = {
     "refCode": REQUIRED_STRING,
-    "qty": Field(kind="integer", need="required"),
+    "qty": Field(kind="number", need="required", rule=whole),
     "price": REQUIRED_NUMBER,
     "attributes": PAIRS,
 }
@@ -99,7 +104,8 @@ ORDER = {
     "orderDate": Field(kind="string", need="required", rule=date),
     "customerId": STRING,
     "currency": Field(kind="string", need="required", rule=currency),
-    "shipping": REQUIRED_NUMBER,
+    # Optional in the public XML form of this feed.
+    "shipping": Field(kind="number", need="expected"),
     "subTotal": REQUIRED_NUMBER,
     "total": REQUIRED_NUMBER,
     "items": Field(kind="array", need="required", of=ITEM, rule=not_empty),

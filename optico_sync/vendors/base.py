@@ -123,6 +123,14 @@ class Timeout:
     total: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class NewKey:
+    """A new key may be refused before it works: for ``within`` seconds it is tried again ``every`` so many."""
+
+    within: float
+    every: float
+
+
 class Vendor(ABC):
     """One remote system. Class attributes are its abilities; two methods do the work."""
 
@@ -142,6 +150,10 @@ class Vendor(ABC):
     takes_carts: ClassVar[bool] = False
     #: Whether sending the same record twice leaves the vendor as sending it once: allows repeats when in doubt.
     upserts: ClassVar[bool]
+    #: How long a new key may need to work at the vendor; None where it works at once.
+    new_key: ClassVar[NewKey | None] = None
+    #: How many days after it received an order the vendor writes to its customer; None where it never does.
+    mail_days: ClassVar[int | None] = None
 
     def missing_secrets(self, account: Account) -> list[str]:
         """Names of the secrets without which nothing can be sent."""
@@ -167,6 +179,10 @@ class Vendor(ABC):
     def hold(self, options: Mapping[str, Any]) -> float:
         """Seconds that an order rests in its status before this vendor is told; the status is checked again then."""
         return 0.0
+
+    def max_ambiguous(self, options: Mapping[str, Any]) -> int | None:
+        """How often an order is sent again although the vendor may have it already; None where that does no harm."""
+        return None
 
     @abstractmethod
     def build(self, snapshot: OrderSnapshot, *, told: Told, account: Account, now: datetime) -> Request | Outcome:

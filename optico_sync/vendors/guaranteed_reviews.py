@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -21,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from optico_sync.outcome import Outcome, credential_refused, delivered, not_sent, refused, retry
 from optico_sync.redaction import mask_secret, redact
-from optico_sync.snapshot import Line, OrderSnapshot, round_total, unit_price
+from optico_sync.snapshot import Line, OrderSnapshot, check_amounts, round_total, unit_price
 from optico_sync.vendors.base import (
     Account,
     Manner,
@@ -66,11 +65,16 @@ class GuaranteedReviews(Vendor):
     timeout = Timeout(connect=5.0, total=15.0)
     # A repeat does no harm ("An order will not be re-imported"), but it changes nothing either.
     upserts = False
+    # "From the date your orders are received via the API, your customers will be contacted 10 days later by e-mail."
+    mail_days = 10
     secrets = (
         SecretField(
             name="api_key",
             label=_("Private API key"),
-            help_text=_("Each language of your account has a key of its own: add one credential for each."),
+            help_text=_(
+                "Each language of your account has a key of its own: add one credential for each, with a routing rule "
+                "for its language."
+            ),
         ),
     )
     options = (
@@ -119,12 +123,6 @@ class GuaranteedReviews(Vendor):
             default="",
             help_text=_("Customers who are never asked, such as your own staff: example.com, example.org."),
         ),
-        OptionField(
-            name="languages",
-            label=_("Languages of the key"),
-            default="",
-            help_text=_("Only orders in these languages are sent: fr, en. Empty: all orders."),
-        ),
     )
     advice = {
         "missing_parameter": _("Check the customer's names and e-mail address on the order, then send it again."),
@@ -146,9 +144,6 @@ class GuaranteedReviews(Vendor):
             placed_at = timezone.make_aware(placed_at)
         if now - placed_at > timedelta(days=_whole(options["max_age_days"], at_most=MAX_DAYS)):
             return not_sent("too_old")
-        languages = _words(options["languages"])
-        if languages and not _is_among(snapshot.language, languages):
-            return not_sent("no_key_for_language")
         key = str(account.secrets.get("api_key", "")).strip()
         if not (key and key.isascii() and key.isprintable()):
             return credential_refused("incomplete_credential", detail="the private API key")
@@ -253,12 +248,10 @@ def build_products(lines: Iterable[Line], currency: str, *, product_ids: str) ->
         name = clean_text(line.name)
         if product_id is None or not name or line.quantity <= 0:
             continue
+        check_amounts(line.quantity, line.total)
         # "tax included", although the vendor's own PrestaShop module sends it without: the document holds.
-        if not line.total.is_finite():
-            # Not a number passes through rounding.
-            raise InvalidOperation
         if line.quantity == line.quantity.to_integral_value():
-            quantity, price = _integer(line.quantity), unit_price(line, currency)
+            quantity, price = int(line.quantity), unit_price(line, currency)
         else:
             # ``qty`` is documented as an integer: 1.5 kg is one piece.
             quantity, price = 1, round_total(line.total, currency)
@@ -277,12 +270,6 @@ def _product_id(line: Line, rule: str) -> int | str | None:
     if _INTEGER.fullmatch(key):
         return int(key)
     return key if key and rule == "string" else None
-
-
-def _integer(quantity: Decimal) -> int:
-    if quantity.adjusted() > 18:
-        raise OverflowError
-    return int(quantity)
 
 
 def _multipart(key: str, orders: list[dict[str, Any]]) -> tuple[str, bytes]:
@@ -327,15 +314,9 @@ def _is_skipped(email: str, domains: Iterable[str]) -> bool:
     return any(host.endswith("." + domain.lstrip("@.")) for domain in domains)
 
 
-def _is_among(language: str, languages: Iterable[str]) -> bool:
-    """Whether ``fr-FR`` is one of ``fr, en``. An unknown language is not: two keys would mail the customer twice."""
-    code = clean_text(language).lower().replace("_", "-")
-    return any(code == known or code.startswith(known + "-") for known in languages)
-
-
 def _words(text: object) -> list[str]:
     """``a, B`` as ``["a", "b"]``."""
-    return [word for word in re.split(r"[\s,;]+", clean_text(str(text)).lower().replace("_", "-")) if word]
+    return [word for word in re.split(r"[\s,;]+", clean_text(str(text)).lower()) if word]
 
 
 def _whole(value: object, *, at_most: int) -> int:

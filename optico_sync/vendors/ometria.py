@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
-from decimal import Context, Decimal, InvalidOperation, localcontext
+from decimal import Context, Decimal, localcontext
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -21,11 +21,21 @@ from django.utils.translation import gettext_lazy as _
 
 from optico_sync.outcome import Outcome, credential_refused, delivered, refused, retry
 from optico_sync.redaction import mask_secret
-from optico_sync.snapshot import Address, Customer, Line, OrderSnapshot, exponent, round_total, unit_price
+from optico_sync.snapshot import (
+    Address,
+    Customer,
+    Line,
+    OrderSnapshot,
+    check_amounts,
+    exponent,
+    round_total,
+    unit_price,
+)
 from optico_sync.vendors.base import (
     Account,
     Finding,
     Manner,
+    NewKey,
     OptionField,
     Request,
     Response,
@@ -55,9 +65,8 @@ REFUNDED = "refunded"
 SHORT_WAIT = 1.0
 QUEUE_WAIT = 60.0
 
-#: More digits than an amount or quantity out of a database has; what does not fit is refused.
+#: Wide enough for the sums of what ``check_amounts`` lets pass.
 _WIDE = Context(prec=100)
-_MAX_DIGITS = 24
 
 
 class Ometria(Vendor):
@@ -73,6 +82,8 @@ class Ometria(Vendor):
     upserts = True
     # Four requests a second for an account, by the introduction; beyond it answers 429.
     rate = 4.0
+    # "A new key may take up to 10 minutes to work", says a third party; the document is silent.
+    new_key = NewKey(within=3600.0, every=600.0)
     secrets = (
         SecretField(
             name="key",
@@ -459,9 +470,7 @@ def _check_range(snapshot: OrderSnapshot) -> None:
     numbers: list[Decimal | None] = [snapshot.total, snapshot.shipping, snapshot.discount, snapshot.tax]
     for line in snapshot.lines:
         numbers += [line.quantity, line.total, line.tax, line.discount, line.quantity_refunded, line.refunded]
-    for number in numbers:
-        if number is not None and (not number.is_finite() or (number and abs(number.adjusted()) > _MAX_DIGITS)):
-            raise InvalidOperation
+    check_amounts(*numbers)
 
 
 def _is_wholly_refunded(lines: Iterable[Line]) -> bool:

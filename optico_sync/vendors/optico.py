@@ -18,10 +18,10 @@ from django.utils.functional import Promise
 from django.utils.html import strip_tags
 from django.utils.translation import gettext_lazy as _
 
-from optico_sync.attribution import clean_call_id
+from optico_sync.attribution import clean_call_id, clean_visit_id
 from optico_sync.outcome import Outcome, credential_refused, delivered, not_sent, refused, retry
 from optico_sync.redaction import mask_name, mask_secret, redact
-from optico_sync.snapshot import CartSnapshot, Line, OrderSnapshot, exponent, round_total, unit_price
+from optico_sync.snapshot import CartSnapshot, Line, OrderSnapshot, check_amounts, exponent, round_total, unit_price
 from optico_sync.vendors.base import (
     Account,
     Finding,
@@ -162,7 +162,7 @@ class Optico(Vendor):
         """The form post of the Cart page's table for ``/api/customer-cart``."""
         if not account.options["carts"]:
             return not_sent("carts_off")
-        if not cart.attribution.visit_id:
+        if not clean_visit_id(cart.attribution.visit_id):
             return not_sent("no_visit")
         fields = _common_fields(cart.key, cart, account)
         if isinstance(fields, Outcome):
@@ -284,7 +284,7 @@ def _cap(value: Any, depth: int) -> Any:
     if value is None or isinstance(value, bytes | bytearray | memoryview) or depth == 0:
         return None
     if isinstance(value, bool | int):
-        return value if abs(value) < 10**15 else str(value)[:MAX_TEXT]
+        return value if abs(value) < 10**15 else _cap(Decimal(value), depth)
     if isinstance(value, Decimal):
         return format(value, "f")[:MAX_TEXT] if value.is_finite() and abs(value.adjusted()) < MAX_TEXT else None
     if isinstance(value, float):
@@ -316,11 +316,15 @@ def _common_fields(own_id: str, snapshot: OrderSnapshot | CartSnapshot, account:
     currency = snapshot.currency.strip().upper()
     if not (len(currency) == 3 and currency.isascii() and currency.isalpha()):
         return refused("bad_currency")
+    try:
+        check_amounts(*(amount for line in snapshot.lines for amount in (line.quantity, line.total)))
+    except ArithmeticError:
+        return refused("unreadable_order", detail="an amount or a quantity is out of range")
     fields = {
         "id": _prefix(account) + own_id,
         "currency": currency,
         # The Sales table says "integer", every example is 24 hex characters: sent as it is, never converted.
-        "visit_id": snapshot.attribution.visit_id,
+        "visit_id": clean_visit_id(snapshot.attribution.visit_id),
         "call_id": call_id,
         "agent": clean_text(snapshot.attribution.agent),
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time
-from decimal import Context, Decimal, InvalidOperation, localcontext
+from decimal import Context, Decimal, localcontext
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 
 from optico_sync.outcome import Kind, Outcome, credential_refused, delivered, not_sent, refused, retry
 from optico_sync.redaction import mask_secret, redact
-from optico_sync.snapshot import Line, OrderSnapshot, round_total, unit_price
+from optico_sync.snapshot import Line, OrderSnapshot, check_amounts, round_total, unit_price
 from optico_sync.vendors.base import (
     Account,
     Manner,
@@ -143,6 +143,15 @@ class Optimizely(Vendor):
             default="sku",
             help_text=_("What your catalogue feed at Optimizely calls refCode. It must be equal to the letter."),
         ),
+        OptionField(
+            name="max_ambiguous",
+            label=_("Repeats after a lost answer"),
+            default=3,
+            help_text=_(
+                "When no answer comes, Optimizely may have the order or not, and may count it twice when it is sent "
+                "again. 0: it is never sent again by itself."
+            ),
+        ),
     )
     advice = {
         "key_refused": _(
@@ -154,6 +163,10 @@ class Optimizely(Vendor):
         ),
     }
 
+    def max_ambiguous(self, options: Mapping[str, Any]) -> int | None:
+        """Whether an order that is sent twice counts twice is not documented; a few repeats harm one profile."""
+        return max(int(options["max_ambiguous"]), 0)
+
     def build(self, snapshot: OrderSnapshot, *, told: Told, account: Account, now: datetime) -> Request | Outcome:
         """The document's JSON. Which fields of ``order`` are required was not to be seen; none is left out lightly."""
         options = {**{option.name: option.default for option in self.options}, **account.options}
@@ -163,7 +176,7 @@ class Optimizely(Vendor):
             return not_sent("not_offline")
         amounts = (snapshot.total, snapshot.shipping, snapshot.discount)
         try:
-            _check_finite(*amounts, *(amount for line in snapshot.lines for amount in (line.quantity, line.total)))
+            check_amounts(*amounts, *(amount for line in snapshot.lines for amount in (line.quantity, line.total)))
             return _build(snapshot, account, options)
         except ArithmeticError:
             # Amounts that are no numbers or fit no database, a date at the end of the calendar.
@@ -190,7 +203,8 @@ class Optimizely(Vendor):
         if not response.body.strip() or (reply is not None and "status" not in reply):
             # No reply is documented, so an empty one is no failure; sent again, the order could count twice.
             return delivered("unverified")
-        return retry("unreadable_reply")
+        # Something answered, and may have taken it.
+        return retry("unreadable_reply", ambiguous=True)
 
 
 def _build(snapshot: OrderSnapshot, account: Account, options: Mapping[str, Any]) -> Request | Outcome:
@@ -362,12 +376,6 @@ def _language_map(text: str) -> dict[str, str] | None:
             return None
         languages[code] = theirs
     return languages
-
-
-def _check_finite(*amounts: Decimal | None) -> None:
-    """Raise for NaN, which passes through rounding, and for infinity."""
-    if not all(amount is None or amount.is_finite() for amount in amounts):
-        raise InvalidOperation
 
 
 def _exact(text: str) -> str:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import connection
-from django.test import Client
+from django.template.defaultfilters import date
+from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
+from django.utils.timezone import localtime
 
 from optico_sync import resync
 from optico_sync.models import Attempt, Subject, SyncState, VendorCredential
 from optico_sync.relay import relay_all
-from tests.helpers import KEY, Vendor, deliver, make_credential, move, place
+from tests.helpers import KEY, Clock, Vendor, deliver, make_credential, move, place, reply
+from tests.settings import OPTICO_SYNC
 
 
 def url_of(subject: Subject, end: str = "change") -> str:
@@ -55,6 +59,47 @@ def test_panel_tells_reason_and_advice(viewer: Client, refused: Subject) -> None
 
 def test_panel_tells_what_the_vendor_has(viewer: Client, in_sync: Subject) -> None:
     assert "The vendor has “confirmed”, a sale," in words(page(viewer, in_sync))
+
+
+@pytest.fixture
+def mailing(clock: Clock) -> Iterator[VendorCredential]:
+    """A vendor that mails the customer, after an hour's hold of ours."""
+    with override_settings(OPTICO_SYNC={**OPTICO_SYNC, "VENDORS": {"mailing": "tests.vendors.tiny.Mailing"}}):
+        credential = make_credential(name="Mailing", options={"age": 1, "loud": True})
+        credential.vendor = "mailing"
+        credential.set_secrets({"token": "t0ken"})
+        credential.save()
+        yield credential
+
+
+def test_waiting_order_tells_when_its_customer_would_be_mailed(viewer: Client, mailing: VendorCredential) -> None:
+    place("1001", "confirmed")
+    relay_all()
+    subject = Subject.objects.get()
+    assert subject.status_at is not None
+    planned = localtime(subject.status_at + timedelta(hours=1))
+    assert (
+        f"mails the customer about {date(planned + timedelta(days=10), 'j M Y')} at the earliest, if the order is sent "
+        f"as planned, {date(planned, 'j M Y, H:i')}"
+    ) in words(page(viewer, subject))
+
+
+def test_delivered_order_tells_when_its_customer_is_mailed(
+    viewer: Client, mailing: VendorCredential, clock: Clock
+) -> None:
+    place("1001", "confirmed")
+    clock.forward(hours=2)
+    deliver(mailing, sender=Vendor(lambda form: reply(b"ok")), clock=clock)
+    mailed = date(localtime(clock.now + timedelta(days=10)), "j M Y")
+    text = words(page(viewer, Subject.objects.get()))
+    assert f"mails the customer about {mailed}, 10 days after it received the order" in text
+
+
+def test_no_mail_is_promised_for_an_order_that_is_held(viewer: Client, mailing: VendorCredential) -> None:
+    place("1001", "confirmed")
+    relay_all()
+    resync.hold([Subject.objects.get().pk])
+    assert "mails the customer" not in page(viewer, Subject.objects.get())
 
 
 def test_deleted_order_says_so(viewer: Client, credential: VendorCredential, vendor: Vendor) -> None:

@@ -13,17 +13,23 @@ from urllib.parse import parse_qs
 
 import pytest
 from django.utils.translation import gettext_lazy, override
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pytest_httpserver import HTTPServer
 from werkzeug import Request as Received
 from werkzeug import Response as Answer
 
 from optico_sync.attribution import Attribution
 from optico_sync.models import Attempt, DeclaredStatus, StatusMapping, SyncState
-from optico_sync.outcome import Kind, Outcome, Scope
-from optico_sync.snapshot import Line, OrderSnapshot
+from optico_sync.outcome import REASONS, Kind, Outcome, Scope
+from optico_sync.sandbox.ledger import Config
+from optico_sync.sandbox.vendors import SALES
+from optico_sync.snapshot import Line, OrderSnapshot, round_total, unit_price
 from optico_sync.vendors import get_vendor
 from optico_sync.vendors.base import Account, Request, Response, Told
 from tests.helpers import KEY, Clock, Vendor, deliver, error, form_of, make_credential, move, place, reply, state_of
+from tests.vendors.judge import verdict
+from tests.vendors.strategies import any_body, any_headers, any_order, any_status, any_text, iso_currency, sold
 
 OPTICO = get_vendor("optico")
 ACCOUNT = Account(
@@ -439,3 +445,40 @@ def test_fingerprint_ignores_the_key_and_sees_everything_else() -> None:
     assert isinstance(same, Request)
     assert same.fingerprint == build(order(line())).fingerprint
     assert build(order(line(name="Other"))).fingerprint != same.fingerprint
+
+
+JUDGE = Config(keys=frozenset({KEY}), statuses={"confirmed": True})
+
+
+@settings(max_examples=300)
+@given(snapshot=any_order(order(line())))
+def test_any_order_builds_what_the_sandbox_accepts_or_says_why_not(snapshot: OrderSnapshot) -> None:
+    result = OPTICO.build(snapshot, told=Told(status="confirmed", is_sale=True), account=ACCOUNT, now=NOW)
+    if isinstance(result, Outcome):
+        assert result.kind is Kind.REFUSED and result.reason in REASONS
+    else:
+        assert verdict(SALES, result, config=JUDGE) == ("stored", [])
+
+
+@given(bought=sold, currency=iso_currency, name=any_text)
+def test_parsed_amounts_equal_the_decimals(bought: list[tuple[Decimal, Decimal]], currency: str, name: str) -> None:
+    lines = [line(name=name, quantity=quantity, total=total) for quantity, total in bought]
+    request = build(order(*lines, currency=currency))
+    for one, sent in zip(lines, products_of(request), strict=True):
+        if one.quantity == int(one.quantity):
+            assert (sent["quantity"], sent["cost_per_unit"]) == (one.quantity, unit_price(one, currency))
+        else:
+            assert (sent["quantity"], sent["cost_per_unit"]) == (1, round_total(one.total, currency))
+            assert Decimal(sent["details"]["quantity"]) == one.quantity
+
+
+ANSWERS = any_body(["status", "message", "error", "errors"], ["success", "SUCCESS", "error", "OK", "Unknown status"])
+
+
+@settings(max_examples=300)
+@given(status=any_status, body=ANSWERS | st.just(OK.encode()), headers=any_headers)
+def test_read_is_total_and_only_success_is_delivered(status: int, body: bytes, headers: dict[str, str]) -> None:
+    outcome = OPTICO.read(Response(status=status, headers=headers, body=body), account=ACCOUNT)
+    assert outcome.reason in REASONS
+    if outcome.kind is Kind.DELIVERED:
+        assert 200 <= status < 300 and json.loads(body)["status"].lower() == "success"

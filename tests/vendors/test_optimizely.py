@@ -15,9 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optico_sync.outcome import REASONS, Kind, Outcome, Scope
+from optico_sync.sandbox.ledger import Config
+from optico_sync.sandbox.vendors import OPTIMIZELY as OPTIMIZELY_TWIN
 from optico_sync.snapshot import Customer, Line, OrderSnapshot, round_total, unit_price
 from optico_sync.vendors import get_vendor
 from optico_sync.vendors.base import Account, Manner, Request, Response, Told
+from tests.vendors.judge import verdict
+from tests.vendors.strategies import any_body, any_headers, any_order, any_status, any_text, iso_currency, sold
 
 OPTIMIZELY = get_vendor("optimizely")
 TOKEN = "T0KEN-1234abcd5678"
@@ -449,81 +453,49 @@ def test_orders_that_cannot_be_said_are_refused(field: str, value: str, code: st
     assert reason(attempt(replace(O1, **{field: value}))) == refusal(code)
 
 
-any_text = st.text(st.characters(codec=None), max_size=12)
-any_amount = st.decimals() | st.decimals(-(10**6), 10**6, places=3)
-any_value = any_text | any_amount | st.none() | st.booleans() | st.integers() | st.floats() | st.binary(max_size=4)
-any_table = st.dictionaries(any_text, any_value | st.dictionaries(any_text, any_value, max_size=1), max_size=3)
-any_line = st.builds(
-    Line, product_id=any_text, name=any_text, sku=any_text, quantity=any_amount, total=any_amount, details=any_table
+JUDGE = Config(optimizely_tokens={"acme": TOKEN})
+
+
+@settings(max_examples=200)
+@given(
+    snapshot=any_order(O1),
+    languages=any_text | st.just("fr=fr-fr"),
+    code=st.sampled_from(["sku", "product_id"]),
+    only_offline=st.booleans(),
 )
-any_customer = st.builds(Customer, key=any_text, pseudonym=any_text, email=any_text)
-any_moment = st.none() | st.datetimes(timezones=st.none() | st.just(UTC) | st.just(PARIS))
-#: O1 with some of its fields odd, so that most are not refused for the first of them.
-any_order = st.fixed_dictionaries(
-    {},
-    optional={
-        "reference": any_text,
-        "currency": any_text | st.sampled_from(["KWD", "JPY", "XXX", " eur"]),
-        "lines": st.lists(any_line | st.just(line()), max_size=3).map(tuple),
-        "placed_at": any_moment,
-        "total": st.none() | any_amount,
-        "shipping": st.none() | any_amount,
-        "discount": any_amount,
-        "store": any_text,
-        "language": any_text | st.sampled_from(["fr", "pt-BR"]),
-        "customer": any_customer,
-        "properties": any_table,
-    },
-).map(lambda changes: replace(O1, **changes))
-
-
-@settings(max_examples=150, deadline=None)
-@given(snapshot=any_order, languages=any_text | st.just("fr=fr-fr"), code=st.sampled_from(["sku", "product_id"]))
-def test_build_never_raises(snapshot: OrderSnapshot, languages: str, code: str) -> None:
-    result = attempt(snapshot, account(languages=languages, product_id=code))
+def test_any_order_builds_what_the_sandbox_accepts_or_says_why_not(
+    snapshot: OrderSnapshot, languages: str, code: str, only_offline: bool
+) -> None:
+    result = attempt(snapshot, account(languages=languages, product_id=code, only_offline=only_offline))
     if isinstance(result, Outcome):
         assert result.reason in REASONS
     else:
-        assert content_of(result)["order"]["items"]
+        assert verdict(OPTIMIZELY_TWIN, result, config=JUDGE)[0] == "stored"
 
 
-@settings(max_examples=150, deadline=None)
-@given(
-    currency=st.sampled_from(["EUR", "JPY", "KWD"]),
-    sold=st.lists(
-        st.tuples(st.decimals("0.001", 1000, places=3), st.decimals(0, 10**9, places=3)), min_size=1, max_size=4
-    ),
-    shipping=st.decimals(0, 1000, places=3),
-    name=any_text,
-)
+@given(currency=iso_currency, bought=sold, shipping=st.decimals(0, 1000, places=3), name=any_text)
 def test_parsed_amounts_equal_the_decimals(
-    currency: str, sold: list[tuple[Decimal, Decimal]], shipping: Decimal, name: str
+    currency: str, bought: list[tuple[Decimal, Decimal]], shipping: Decimal, name: str
 ) -> None:
-    lines = tuple(line(name=name, quantity=quantity, total=total) for quantity, total in sold)
+    lines = tuple(line(name=name, quantity=quantity, total=total) for quantity, total in bought)
     request = build(replace(O1, currency=currency, lines=lines, shipping=shipping))
     order = content_of(request)["order"]
-    assert [item["qty"] for item in order["items"]] == [quantity for quantity, _total in sold]
+    assert [item["qty"] for item in order["items"]] == [quantity for quantity, _total in bought]
     assert [item["price"] for item in order["items"]] == [unit_price(one, currency) for one in lines]
     assert order["shipping"] == round_total(shipping, currency)
-    assert order["subTotal"] == round_total(sum(total for _quantity, total in sold), currency)
+    assert order["subTotal"] == round_total(sum(total for _quantity, total in bought), currency)
     assert order["total"] == order["subTotal"] + order["shipping"]
     assert b"E+" not in request.body and b"E-" not in request.body
 
 
-@settings(max_examples=200, deadline=None)
-@given(
-    status=st.integers(100, 599),
-    body=st.binary(max_size=60)
-    | st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["OK", "fail", "warning"]) | any_text,
-        lambda inner: (
-            st.lists(inner, max_size=2)
-            | st.dictionaries(st.sampled_from(["status", "errors", "code", "message"]), inner, max_size=3)
-        ),
-        max_leaves=6,
-    ).map(lambda value: json.dumps(value).encode()),
-)
-def test_read_is_total(status: int, body: bytes) -> None:
-    outcome = read(body, status)
+ANSWERS = any_body(["status", "errors", "code", "message"], ["OK", "fail", "warning", "SiteNotRecognized"])
+
+
+@settings(max_examples=300)
+@given(status=any_status, body=ANSWERS | st.just(b""), headers=any_headers)
+def test_read_is_total_and_only_success_is_delivered(status: int, body: bytes, headers: dict[str, str]) -> None:
+    outcome = OPTIMIZELY.read(Response(status=status, headers=headers, body=body), account=account())
     assert outcome.reason in REASONS
     assert status < 300 or outcome.kind is not Kind.DELIVERED
+    if outcome.reason == "accepted":
+        assert json.loads(body)["status"].lower().strip() == "ok"

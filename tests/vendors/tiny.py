@@ -73,6 +73,24 @@ class Once(Newest):
         return float(options["age"]) * 3600 if options.get("loud") else 0.0
 
 
+class Careful(Once):
+    """Must not be told twice."""
+
+    name = "careful"
+    label = "Careful"
+
+    def max_ambiguous(self, options: Any) -> int:
+        return 3
+
+
+class Mailing(Once):
+    """Mails the customer."""
+
+    name = "mailing"
+    label = "Mailing"
+    mail_days = 10
+
+
 class Slow(Newest):
     """Admits four requests a second."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,8 +12,9 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
+from django.utils import timezone
 
-# The one place where the shop knows more of the app than its settings: it plays the owner who fills in the admin.
+# Here and in seed_orders the shop knows more of the app than its settings: it plays the owner who uses the admin.
 from optico_sync.exceptions import EncryptionKeyError
 from optico_sync.models import DeclaredStatus, VendorCredential
 from shop_demo.models import Order, Product
@@ -103,7 +105,12 @@ def seed_vendors() -> None:
         credential = VendorCredential.objects.filter(name=account.name).first()
         if credential is None:
             credential = VendorCredential(
-                name=account.name, vendor=account.vendor, base_url=base_url, options=account.options, is_enabled=True
+                name=account.name,
+                vendor=account.vendor,
+                base_url=base_url,
+                options=account.options,
+                is_enabled=True,
+                start_at=timezone.now() - timedelta(days=28),
             )
             credential.set_secrets(account.secrets)
             credential.save()
