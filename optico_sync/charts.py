@@ -142,7 +142,7 @@ class Chart:
 
 def _beside(point: str) -> str:
     x, y = point.split(",")
-    return f"{float(x) + 3:.1f},{y}"
+    return f"{float(x) + 10:.1f},{y}"
 
 
 def _round_up(value: float) -> float:
