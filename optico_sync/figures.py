@@ -37,6 +37,11 @@ class Totals:
     def total(self) -> int:
         return sum(self.counts.values())
 
+    @property
+    def behind(self) -> int:
+        """Orders that are still to be told."""
+        return sum(self.counts[state] for state in (*SyncState.PENDING, SyncState.State.HELD))
+
 
 @dataclass(frozen=True, kw_only=True)
 class HourFigures:

@@ -6,7 +6,7 @@ No answer is guessed, and none is costly: what could grow is bounded, except ``t
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -49,6 +49,8 @@ class CredentialLine:
 
     class State(models.TextChoices):
         SENDING = "sending", gettext_lazy("sending")
+        #: The same, and nothing is left to send.
+        IN_STEP = "in_step", gettext_lazy("in step")
         OFF = "off", gettext_lazy("off")
         PAUSED = "paused", gettext_lazy("paused")
         SILENT = "silent", gettext_lazy("not answering")
@@ -57,6 +59,8 @@ class CredentialLine:
 
     credential: VendorCredential
     now: datetime
+    #: Orders that are still to be told; None where nobody counted.
+    behind: int | None = None
 
     @property
     def state(self) -> State:
@@ -65,7 +69,8 @@ class CredentialLine:
         if self.credential.paused_at:
             return self.State.PAUSED
         if not self.credential.opened_at:
-            return self.State.SENDING
+            is_in_step = self.behind == 0 and self.credential.last_delivery_at
+            return self.State.IN_STEP if is_in_step else self.State.SENDING
         return self.State.TRYING if self.credential.open_reason else self.State.SILENT
 
     @property
@@ -101,11 +106,14 @@ def credentials() -> list[VendorCredential]:
     return list(VendorCredential.objects.defer("sealed_secrets"))
 
 
-def credential_lines(known: Iterable[VendorCredential] | None = None) -> list[CredentialLine]:
-    """What every credential does at the moment."""
+def credential_lines(
+    known: Iterable[VendorCredential] | None = None, *, behind: Mapping[int, int] | None = None
+) -> list[CredentialLine]:
+    """What every credential does at the moment; ``behind`` is how many orders each is still to be told, by its key."""
     now = timezone.now()
     return [
-        CredentialLine(credential=credential, now=now) for credential in (credentials() if known is None else known)
+        CredentialLine(credential=credential, now=now, behind=(behind or {}).get(credential.pk))
+        for credential in (credentials() if known is None else known)
     ]
 
 

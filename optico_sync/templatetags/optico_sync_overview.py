@@ -23,16 +23,18 @@ def overview(context: Any) -> dict[str, Any]:
     if not request.user.has_perm("optico_sync.view_subject"):
         return {"may_see": False}
     credentials = insight.credentials()
+    totals = {credential.pk: figures.totals(credential) for credential in credentials}
+    behind = {pk: counted.behind for pk, counted in totals.items() if counted}
     return {
         "may_see": True,
         "can_configure": request.user.has_perm("optico_sync.change_vendorcredential"),
-        "lines": insight.credential_lines(credentials),
+        "lines": insight.credential_lines(credentials, behind=behind),
         "heartbeat": insight.heartbeat(),
         "captures": insight.captures(),
         "oldest": insight.oldest_waiting(credentials),
         "steps": setup.steps(credentials),
         "states": SyncState.State.choices,
-        "totals": [figures.totals(credential) or credential for credential in credentials],
+        "totals": [totals[credential.pk] or credential for credential in credentials],
         "charts": _charts(credentials),
     }
 

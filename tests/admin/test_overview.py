@@ -12,6 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from optico_sync import figures
+from optico_sync.relay import relay_all
 from tests.helpers import Vendor, deliver, error, make_credential, place, reply
 
 pytestmark = pytest.mark.django_db
@@ -42,6 +43,15 @@ def test_numbers_link_to_their_orders_and_add_up(admin_client: Client, credentia
     assert "1 order" in listed.content.decode()
     cells = re.findall(r"<td>(?:<a[^>]*>)?(\d+)", html.split('id="sync-totals"')[1].split("</tbody>")[0])
     assert sum(map(int, cells[:-1])) == int(cells[-1]) == 3
+
+
+def test_one_sentence_says_whether_a_vendor_is_in_step(admin_client: Client, credential: Any, vendor: Vendor) -> None:
+    place("1", "confirmed")
+    relay_all()
+    assert ">sending<" in page(admin_client)
+    deliver(credential, sender=vendor)
+    html = page(admin_client)
+    assert ">in step<" in html and "Last delivery" in html
 
 
 def test_charts_have_a_table_beside_and_no_inline_style_or_script(
