@@ -74,7 +74,7 @@ def _steps_of(credential: VendorCredential) -> list[Step]:
             is_done=bool(
                 credential.last_delivery_at or (credential.probed_at and credential.probe_was_good is not False)
             ),
-            cure=_("Open the credential and press “Test connection”."),
+            cure=_("Open the credential and press “Test the connection”."),
             credential=credential,
         ),
         Step(

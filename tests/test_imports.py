@@ -30,6 +30,7 @@ FLOORS = {
     "delivery": 4,
     "resync": 4,
     "insight": 4,
+    "doctor": 4,
     "figures": 4,
     "setup": 4,
     "charts": 1,

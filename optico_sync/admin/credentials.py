@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import sensitive_post_parameters
 
-from optico_sync import insight, relay
+from optico_sync import doctor, insight, relay
 from optico_sync.admin.badges import CSS
 from optico_sync.admin.credential_form import forget_name, form_for, option_name, secret_name
 from optico_sync.admin.statuses import DeclaredStatusInline, RoutingRuleInline, StatusMappingInline
@@ -169,6 +169,11 @@ class VendorCredentialAdmin(admin.ModelAdmin):
         return [
             path("<int:pk>/resume/", resume, name="optico_sync_vendorcredential_resume"),
             path("<int:pk>/probe/", probe_, name="optico_sync_vendorcredential_probe"),
+            path(
+                "<int:pk>/doctor/",
+                self.admin_site.admin_view(self.doctor_view),
+                name="optico_sync_vendorcredential_doctor",
+            ),
             path("<int:pk>/declare/<int:status>/", declare, name="optico_sync_vendorcredential_declare"),
             *super().get_urls(),
         ]
@@ -203,6 +208,24 @@ class VendorCredentialAdmin(admin.ModelAdmin):
         level = {True: messages.SUCCESS, False: messages.ERROR, None: messages.WARNING}[finding.is_good]
         messages.add_message(request, level, f"{credential}: {finding.text}")
         return HttpResponseRedirect(self._page_of(pk))
+
+    def doctor_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """What the shop's statuses become at this vendor, and what is wrong with that."""
+        credential = get_object_or_404(self.get_queryset(request), pk=pk)
+        if not self.has_view_permission(request, credential):
+            raise PermissionDenied
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Status doctor: %(name)s") % {"name": credential},
+            "opts": self.opts,
+            "media": self.media,
+            "found": doctor.diagnose(credential),
+            "advice": credential.explain("unknown_status").advice,
+            "limit": doctor.LOOKED_AT,
+            "can_configure": self.has_change_permission(request, credential),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/optico_sync/vendorcredential/doctor.html", context)
 
     def _posted_to(self, request: HttpRequest, pk: int) -> VendorCredential | HttpResponse:
         if request.method != "POST":
