@@ -129,6 +129,15 @@ class Ometria(Vendor):
             help_text=_("City, state, postcode and country of the delivery and billing addresses."),
         ),
         OptionField(
+            name="base_currency",
+            label=_("Reporting currency"),
+            default="",
+            help_text=_(
+                "The currency your Ometria account reports in, such as EUR. Orders in another one are then sent with "
+                "the shop's own exchange rate, where it names one. Empty: Ometria converts by the rate of the day."
+            ),
+        ),
+        OptionField(
             name="store",
             label=_("Store when unknown"),
             default="",
@@ -152,8 +161,10 @@ class Ometria(Vendor):
     }
 
     def build(self, snapshot: OrderSnapshot, *, told: Told, account: Account, now: datetime) -> Request | Outcome:
-        """The document's ``Order``, whole each time. ``OrderExtended`` wants amounts in the account's own currency,
-        which the shop does not have: Ometria converts the order by the rates of the day."""
+        """The document's ``Order``, whole each time; ``OrderExtended`` where the shop names its own exchange rate.
+
+        Without one Ometria converts an order in a foreign currency by the rates of the day.
+        """
         options = {**{option.name: option.default for option in self.options}, **account.options}
         try:
             with localcontext(_WIDE):
@@ -205,11 +216,50 @@ class Ometria(Vendor):
 class _Amounts:
     """The order's money, ``subtotal + tax + shipping + discount = grand_total``; ``tax`` is None when not known."""
 
+    currency: str
     grand_total: Decimal
     subtotal: Decimal
     shipping: Decimal | None
     tax: Decimal | None
     discount: Decimal
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        return {
+            "grand_total": self.grand_total,
+            "subtotal": self.subtotal,
+            "shipping": self.shipping,
+            "tax": self.tax,
+            # "This value should be negative or 0. Not positive."
+            "discount": -self.discount if self.discount else None,
+            "currency": self.currency,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Exchange:
+    """The shop's own rate: how many units of ``base``, the account's currency, one unit of the order's is worth."""
+
+    rate: Decimal
+    base: str
+
+    def convert(self, amounts: _Amounts) -> _Amounts:
+        return _round_amounts(
+            amounts.grand_total * self.rate,
+            shipping=None if amounts.shipping is None else amounts.shipping * self.rate,
+            tax=None if amounts.tax is None else amounts.tax * self.rate,
+            discount=amounts.discount * self.rate,
+            currency=self.base,
+        )
+
+    def convert_line(self, line: Line) -> Line:
+        return replace(
+            line,
+            total=line.total * self.rate,
+            tax=None if line.tax is None else line.tax * self.rate,
+            discount=line.discount * self.rate,
+            refunded=line.refunded * self.rate,
+        )
 
 
 def _build(snapshot: OrderSnapshot, told: Told, account: Account, options: Mapping[str, Any]) -> Request | Outcome:
@@ -222,20 +272,29 @@ def _build(snapshot: OrderSnapshot, told: Told, account: Account, options: Mappi
     if not reference.strip("."):
         # "." and ".." would lead the request to another path.
         return refused("unreadable_order", detail="the reference")
-    currency = snapshot.currency.strip().upper()
-    if not (len(currency) == 3 and currency.isascii() and currency.isalpha()):
+    currency, base = snapshot.currency.strip().upper(), str(options["base_currency"]).strip().upper()
+    if not _is_currency(currency):
         return refused("bad_currency")
+    if base and not _is_currency(base):
+        return credential_refused("incomplete_credential", detail="the reporting currency")
     if snapshot.placed_at is None:
         return refused("no_date")
     _check_range(snapshot)
     amounts = find_amounts(snapshot, currency)
     if isinstance(amounts, Outcome):
         return amounts
+    exchange = None
+    if base not in ("", currency) and snapshot.exchange_rate is not None:
+        if snapshot.exchange_rate <= 0:
+            return refused("unreadable_order", detail="the exchange rate")
+        exchange = _Exchange(rate=snapshot.exchange_rate, base=base)
 
     # Every line wholly refunded is the full refund, whatever the shop calls its status.
     is_refunded = (told.status == REFUNDED and not told.is_sale) or _is_wholly_refunded(snapshot.lines)
     properties = _Properties(MAX_PROPERTIES, with_emails=bool(options["send_customer"]))
-    items = build_items(snapshot.lines, currency, options=options, properties=properties, as_placed=is_refunded)
+    items = build_items(
+        snapshot.lines, currency, options=options, properties=properties, exchange=exchange, as_placed=is_refunded
+    )
     if not items and any(line.quantity > 0 for line in snapshot.lines):
         return refused("no_items")
     order: dict[str, Any] = {
@@ -243,13 +302,7 @@ def _build(snapshot: OrderSnapshot, told: Told, account: Account, options: Mappi
         "id": reference,
         # Always when it was placed: a changed timestamp "can trigger automation campaigns".
         "timestamp": format_date(snapshot.placed_at),
-        "grand_total": amounts.grand_total,
-        "subtotal": amounts.subtotal,
-        "shipping": amounts.shipping,
-        "tax": amounts.tax,
-        # "This value should be negative or 0. Not positive."
-        "discount": -amounts.discount if amounts.discount else None,
-        "currency": currency,
+        **({"totals": _totals(exchange.convert(amounts).fields, amounts.fields)} if exchange else amounts.fields),
         "status": REFUNDED if is_refunded else clean_text(told.status),
         "is_valid": told.is_sale and not is_refunded,
         "customer": build_customer(snapshot.customer) if options["send_customer"] else None,
@@ -264,7 +317,7 @@ def _build(snapshot: OrderSnapshot, told: Told, account: Account, options: Mappi
         "billing_address": build_address(snapshot.billing) if options["send_addresses"] else None,
         "properties": properties.take(snapshot.properties),
     }
-    order = {name: value for name, value in order.items() if not _is_unknown(value)}
+    order = _known(order)
     body = to_json(order).encode("ascii")
     if len(body) >= MAX_RECORD:
         return refused("too_large")
@@ -301,11 +354,18 @@ def find_amounts(snapshot: OrderSnapshot, currency: str) -> _Amounts | Outcome:
             shipping -= min(rest, max(shipping, Decimal(0)))
         elif rest < 0:
             discount -= min(-rest, discount)
+    return _round_amounts(grand_total, shipping=shipping, tax=tax, discount=discount, currency=currency)
+
+
+def _round_amounts(
+    grand_total: Decimal, *, shipping: Decimal | None, tax: Decimal | None, discount: Decimal, currency: str
+) -> _Amounts:
     grand_total, discount = round_total(grand_total, currency), round_total(discount, currency)
     shipping = None if shipping is None else round_total(shipping, currency)
     tax = None if tax is None else round_total(tax, currency)
     subtotal = grand_total - (shipping or 0) - (tax or 0) + discount
     return _Amounts(
+        currency=currency,
         grand_total=grand_total,
         # A sum of decimals keeps the longer one's zeros.
         subtotal=round_total(subtotal, currency),
@@ -321,6 +381,7 @@ def build_items(
     *,
     options: Mapping[str, Any],
     properties: _Properties,
+    exchange: _Exchange | None = None,
     as_placed: bool = False,
 ) -> list[dict[str, Any]]:
     """The line items, refunds taken off unless ``as_placed``. A line wholly refunded stays, with quantity 0.
@@ -332,12 +393,18 @@ def build_items(
         codes = _codes(line, options)
         if codes and line.quantity > 0:
             placed = replace(line, quantity_refunded=Decimal(0), refunded=Decimal(0)) if as_placed else line
-            items.append({**codes, **_build_item(placed, currency, options=options, properties=properties)})
+            item = _measure(placed, currency, options)
+            if exchange:
+                converted = _measure(exchange.convert_line(placed), exchange.base, options)
+                item = _extend(item, base={**converted, "currency": exchange.base}, currency=currency)
+            item["properties"] = properties.take(_details(placed))
+            items.append({**codes, **_known(item)})
     return items
 
 
-def _build_item(line: Line, currency: str, *, options: Mapping[str, Any], properties: _Properties) -> dict[str, Any]:
-    quantity, quantity_refunded = line.quantity, min(max(line.quantity_refunded, Decimal(0)), line.quantity)
+def _measure(line: Line, currency: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The item's quantities and amounts."""
+    quantity, quantity_refunded = line.quantity, _quantity_refunded(line)
     left = (quantity - quantity_refunded) / quantity
     refunded = max(line.refunded, Decimal(0)) or line.total * (1 - left)
     if line.total >= 0:
@@ -346,10 +413,7 @@ def _build_item(line: Line, currency: str, *, options: Mapping[str, Any], proper
     total = round_total(line.total - refunded, currency)
     # The part of the line's money that is left after refunds; a line of no money goes by its quantity.
     part = total / line.total if line.total else left
-    details = line.detail_pairs
-    if not _is_whole(quantity) or not _is_whole(quantity_refunded):
-        # "integer": 1.5 kg is one piece that says so.
-        details = {"quantity": quantity - quantity_refunded, **details}
+    if _is_in_parts(line):
         is_gone = quantity_refunded == quantity
         quantity, quantity_refunded = Decimal(1), Decimal(1 if is_gone else 0)
     # The examples contradict each other: subtotal 100 = total 100 beside discount -10, 99 - 4 = 95 elsewhere. The
@@ -359,7 +423,7 @@ def _build_item(line: Line, currency: str, *, options: Mapping[str, Any], proper
     is_net = options["unit_price"] != "gross" and line.tax is not None
     price = line.total + abs(line.discount) - (line.tax or 0 if is_net else 0)
     subtotal = total + discount - (tax or 0 if is_net else 0)
-    item: dict[str, Any] = {
+    return {
         # "not inclusive of any refunded items"
         "quantity": int(quantity - quantity_refunded),
         "quantity_refunded": int(quantity_refunded) or None,
@@ -371,9 +435,39 @@ def _build_item(line: Line, currency: str, *, options: Mapping[str, Any], proper
         "total": total,
         # "Must be a negative number": never 0.
         "discount": -discount if discount else None,
-        "properties": properties.take(details),
     }
-    return {name: value for name, value in item.items() if not _is_unknown(value)}
+
+
+def _extend(item: dict[str, Any], *, base: dict[str, Any], currency: str) -> dict[str, Any]:
+    """The item with its amounts in both currencies.
+
+    ``OrderLineItem`` requires ``unit_price`` and ``subtotal`` also beside ``totals``, and the document's own
+    ``OrderExtended`` repeats the former; its other amounts are in ``totals`` alone.
+    """
+    names = ("currency", "unit_price", "discount", "refunded", "subtotal", "tax", "total")
+    totals = ({name: amounts.get(name) for name in names} for amounts in (base, {**item, "currency": currency}))
+    kept = ("quantity", "quantity_refunded", "unit_price", "subtotal")
+    return {**{name: item[name] for name in kept}, "totals": _totals(*totals)}
+
+
+def _totals(base: dict[str, Any], local: dict[str, Any]) -> dict[str, Any]:
+    """``OrderExtendedTotals``: "base currency" is the account's, "local" the one the order was sold in."""
+    return {"base": _known(base), "local": _known(local)}
+
+
+def _details(line: Line) -> Mapping[str, Any]:
+    """ "integer": 1.5 kg is one piece that says so."""
+    if _is_in_parts(line):
+        return {"quantity": line.quantity - _quantity_refunded(line), **line.detail_pairs}
+    return line.detail_pairs
+
+
+def _quantity_refunded(line: Line) -> Decimal:
+    return min(max(line.quantity_refunded, Decimal(0)), line.quantity)
+
+
+def _is_in_parts(line: Line) -> bool:
+    return not _is_whole(line.quantity) or not _is_whole(_quantity_refunded(line))
 
 
 def _codes(line: Line, options: Mapping[str, Any]) -> dict[str, str]:
@@ -467,7 +561,9 @@ def _property(value: object) -> str:
 
 def _check_range(snapshot: OrderSnapshot) -> None:
     """Raise for what is no number or no amount: a NaN passes through rounding."""
-    numbers: list[Decimal | None] = [snapshot.total, snapshot.shipping, snapshot.discount, snapshot.tax]
+    numbers: list[Decimal | None] = [
+        snapshot.total, snapshot.shipping, snapshot.discount, snapshot.tax, snapshot.exchange_rate,
+    ]  # fmt: skip
     for line in snapshot.lines:
         numbers += [line.quantity, line.total, line.tax, line.discount, line.quantity_refunded, line.refunded]
     check_amounts(*numbers)
@@ -482,9 +578,13 @@ def _is_whole(quantity: Decimal) -> bool:
     return quantity == quantity.to_integral_value()
 
 
-def _is_unknown(value: object) -> bool:
-    """Whether ``value`` says nothing: an empty string "is not a valid value" where another is expected."""
-    return value is None or value == "" or value == {} or value == []
+def _is_currency(code: str) -> bool:
+    return len(code) == 3 and code.isascii() and code.isalpha()
+
+
+def _known(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """``fields`` without what says nothing: an empty string "is not a valid value" where another is expected."""
+    return {name: value for name, value in fields.items() if value not in (None, "", {}, [])}
 
 
 def _key(account: Account) -> str:

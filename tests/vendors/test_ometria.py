@@ -309,6 +309,72 @@ def test_sku_only_names_no_product_id() -> None:
     assert reason(replace(O1, lines=(replace(WIDGET, sku="", product_key=""),), total=None, tax=None)) == "no_items"
 
 
+BASE = {"currency": "GBP", "grand_total": D("99.1"), "subtotal": D("79.32"), "shipping": D("3.92"), "tax": D("15.86")}
+LOCAL = {"currency": "EUR", "grand_total": D("123.88"), "subtotal": D("99.15"), "shipping": D("4.9"), "tax": D("19.83")}
+EXTENDED_LINE_1 = {
+    "product_id": "100",
+    "sku": "PROD-001",
+    "quantity": 2,
+    "unit_price": D("24.99"),
+    "subtotal": D("49.98"),
+    "totals": {
+        "base": {
+            "currency": "GBP",
+            "unit_price": D("19.992"),
+            "subtotal": D("39.98"),
+            "tax": D(8),
+            "total": D("47.98"),
+        },
+        "local": {
+            "currency": "EUR",
+            "unit_price": D("24.99"),
+            "subtotal": D("49.98"),
+            "tax": D(10),
+            "total": D("59.98"),
+        },
+    },
+}
+
+
+def test_an_exchange_rate_of_the_shop_makes_an_extended_order() -> None:
+    content = sent(replace(O1, exchange_rate=D("0.8")), base_currency="gbp")
+    assert content.pop("totals") == {"base": BASE, "local": LOCAL}
+    assert content.pop("lineitems")[0] == EXTENDED_LINE_1
+    plain = {name: value for name, value in GOLDEN.items() if name not in LOCAL and name != "lineitems"}
+    assert content == plain
+
+
+@pytest.mark.parametrize(
+    ("rate", "base"), [(D("0.8"), ""), (D("0.8"), "EUR"), (None, "GBP")], ids=["no base", "same currency", "no rate"]
+)
+def test_without_a_rate_or_a_foreign_currency_the_order_is_plain(rate: Decimal | None, base: str) -> None:
+    assert sent(replace(O1, exchange_rate=rate), base_currency=base) == GOLDEN
+
+
+def test_extended_refund_and_discounts_in_both_currencies() -> None:
+    lines = (replace(WIDGET, discount=D(6), quantity_refunded=D(1)), GADGET)
+    snapshot = replace(O1, lines=lines, discount=D(5), total=D("118.88"), exchange_rate=D(2))
+    content = sent(snapshot, base_currency="GBP")
+    assert [content["totals"][name]["discount"] for name in ("base", "local")] == [D(-10), D(-5)]
+    item = content["lineitems"][0]
+    assert (item["quantity"], item["quantity_refunded"]) == (1, 1)
+    for name, discount, refunded in (("base", D(-6), D("59.98")), ("local", D(-3), D("29.99"))):
+        part = item["totals"][name]
+        assert (part["discount"], part["refunded"]) == (discount, refunded)
+        assert part["subtotal"] + part["discount"] + part["tax"] == part["total"]
+
+
+@pytest.mark.parametrize("rate", [D(0), D(-1), D("NaN"), D("1E+99")])
+def test_a_senseless_exchange_rate_is_refused(rate: Decimal) -> None:
+    result = attempt(replace(O1, exchange_rate=rate), base_currency="GBP")
+    assert isinstance(result, Outcome) and result.reason == "unreadable_order"
+
+
+def test_a_reporting_currency_that_is_none_stops_the_credential() -> None:
+    result = attempt(O1, base_currency="euros")
+    assert isinstance(result, Outcome) and result.scope is Scope.CREDENTIAL
+
+
 def test_shipping_tax_is_said_once() -> None:
     content = sent(replace(O1, tax=D("20.65")))
     assert (content["tax"], content["shipping"], content["subtotal"]) == (D("20.65"), D("4.08"), D("99.15"))
@@ -336,11 +402,19 @@ JUDGE = Config(ometria_keys=frozenset({KEY}))
 
 
 @settings(max_examples=200)
-@given(any_order(O1), any_text, st.booleans(), st.sampled_from(["net", "gross"]), st.booleans())
+@given(
+    any_order(O1),
+    any_text,
+    st.booleans(),
+    st.sampled_from(["net", "gross"]),
+    st.booleans(),
+    st.sampled_from(["", "GBP"]),
+)
 def test_any_order_builds_what_the_sandbox_accepts_or_says_why_not(
-    snapshot: OrderSnapshot, status: str, is_sale: bool, price: str, addresses: bool
+    snapshot: OrderSnapshot, status: str, is_sale: bool, price: str, addresses: bool, base: str
 ) -> None:
-    result = attempt(snapshot, status, is_sale=is_sale, unit_price=price, send_addresses=addresses)
+    options = {"unit_price": price, "send_addresses": addresses, "base_currency": base}
+    result = attempt(snapshot, status, is_sale=is_sale, **options)
     if isinstance(result, Outcome):
         assert result.reason in REASONS
     else:
