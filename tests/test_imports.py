@@ -20,6 +20,7 @@ FLOORS = {
     "snapshot": 1,
     "outcome": 1,
     "redaction": 1,
+    "pace": 1,
     "conf": 2,
     "vendors": 2,
     "models": 3,

@@ -2,6 +2,7 @@
 
 from optico_sync.models.credentials import DeclaredStatus, RoutingRule, StatusMapping, VendorCredential
 from optico_sync.models.figures import Hour, Reading
+from optico_sync.models.rules import Rules
 from optico_sync.models.sync import Attempt, Cart, OutboxEvent, RelayState, Step, Subject, SyncState, Verdict, Worker
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Reading",
     "RelayState",
     "RoutingRule",
+    "Rules",
     "StatusMapping",
     "Step",
     "Subject",
