@@ -34,6 +34,7 @@ FLOORS = {
     "figures": 4,
     "setup": 4,
     "charts": 1,
+    "reconcile": 4,
     "probe": 4,
     "engines": 5,
     "admin": 5,

@@ -117,6 +117,14 @@ class VendorCredential(models.Model):
         return Manner.NEWEST if self.takes_carts else None
 
     @property
+    def reads_back(self) -> bool:
+        """Whether its vendor offers to read back what it holds."""
+        try:
+            return self.spec.reads_back
+        except ConfigurationError:
+            return False
+
+    @property
     def secrets(self) -> dict[str, str]:
         """The secrets by name. Raises ``EncryptionKeyError`` when they cannot be read."""
         return json.loads(self.sealed_secrets) if self.sealed_secrets else {}

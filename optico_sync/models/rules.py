@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
+from typing import TypeVar
 
 from optico_sync.exceptions import Unreadable
 from optico_sync.models.credentials import RoutingRule, StatusMapping, VendorCredential
@@ -14,6 +15,8 @@ from optico_sync.models.sync import Subject
 from optico_sync.outcome import Outcome, not_sent, refused
 from optico_sync.snapshot import CartSnapshot, OrderSnapshot
 from optico_sync.vendors.base import Account, Request, Told
+
+_Snapshot = TypeVar("_Snapshot", bound=OrderSnapshot | CartSnapshot)
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +33,7 @@ class Rules:
         }
         self._routing = list(RoutingRule.objects.using(using).filter(credential__vendor=credential.vendor))
 
-    def admit(
-        self, snapshot: OrderSnapshot | CartSnapshot | Unreadable | None, subject: Subject
-    ) -> OrderSnapshot | CartSnapshot | Outcome:
+    def admit(self, snapshot: _Snapshot | Unreadable | None, subject: Subject) -> _Snapshot | Outcome:
         """The order or cart with its attribution, or the outcome that holds whatever its status."""
         if snapshot is None:
             return not_sent("order_deleted" if subject.kind == Subject.Kind.ORDER else "cart_over")

@@ -1,4 +1,4 @@
-"""Ometria: the Order API, ``POST /orders/{order_id}``, which creates or updates an order.
+"""Ometria: the Order API. ``POST /orders/{order_id}`` creates or updates an order, ``GET`` reads back what is held.
 
 Seen 2026-11: the page "Order API". It names neither the host, the key's header, the limits nor any error body; those
 come from https://docs.ometria.com/docs/ometria-data-api-introduction and the page "Ometria data architecture" of the
@@ -7,10 +7,11 @@ same manual (seen 2026-11), and the lines below say so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
-from decimal import Context, Decimal, localcontext
+from decimal import Context, Decimal, InvalidOperation, localcontext
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -33,10 +34,13 @@ from optico_sync.snapshot import (
 )
 from optico_sync.vendors.base import (
     Account,
+    Difference,
     Finding,
     Manner,
     NewKey,
     OptionField,
+    Page,
+    Record,
     Request,
     Response,
     SecretField,
@@ -58,12 +62,26 @@ HEADER = "X-Ometria-Auth"
 MAX_PROPERTIES = 1000
 #: Page "Ometria data API introduction": 60 KB a record, else "Payload invalid: Record is too large."
 MAX_RECORD = 60_000
+#: "Number of items to return. Max 250."
+PAGE = 250
 #: "In this case, the whole order needs to be resubmitted with the following values set": the document's own word.
 REFUNDED = "refunded"
 
 #: Seconds to wait after a 429, and when the vendor's queue is full (older copies of the introduction).
 SHORT_WAIT = 1.0
 QUEUE_WAIT = 60.0
+
+#: What holds personal data, or may have been typed by hand: never shown, neither in attempts nor as a difference.
+_PERSONAL = frozenset({"customer", "shipping_address", "billing_address", "properties"})
+#: Fields that mean 0 or nothing when they are not sent. Others are then left to the vendor, as a product's id is.
+_MEANT_WHEN_ABSENT = frozenset(
+    {
+        "shipping", "tax", "discount", "refunded", "quantity_refunded", "coupon_code", "payment_method",
+        "shipping_method", "store",
+    }
+)  # fmt: skip
+#: Characters of a value that a difference shows.
+MAX_SHOWN = 100
 
 #: Wide enough for the sums of what ``check_amounts`` lets pass.
 _WIDE = Context(prec=100)
@@ -80,6 +98,7 @@ class Ometria(Vendor):
     timeout = Timeout(connect=5.0, total=10.0)
     # "Create new or update an existing order"
     upserts = True
+    reads_back = True
     # Four requests a second for an account, by the introduction; beyond it answers 429.
     rate = 4.0
     # "A new key may take up to 10 minutes to work", says a third party; the document is silent.
@@ -192,14 +211,9 @@ class Ometria(Vendor):
 
     def read(self, response: Response, *, account: Account) -> Outcome:
         """ "200 OK: Order object successfully created or updated", and "403: API key is not authorised"."""
+        if problem := _read_problem(response, account):
+            return problem
         status = response.status
-        if status in (401, 403):
-            return credential_refused("key_refused", detail=f"HTTP {status}")
-        if status == 429:
-            return retry("rate_limited", detail="HTTP 429", retry_after=_wait(response))
-        outcome = read_http(response)
-        if outcome is not None:
-            return outcome if outcome.reason != "refused" else _read_refusal(response, account)
         reply = read_json_object(response)
         if reply is not None and _is_rejected(reply):
             return _read_refusal(response, account)
@@ -210,6 +224,43 @@ class Ometria(Vendor):
             return delivered("unverified")
         # Not Ometria answering, perhaps; sent again, the order is only updated.
         return retry("unreadable_reply")
+
+    def build_page(self, *, account: Account, cursor: str) -> Request:
+        """ "List Orders", from an offset. The document gives it neither an order nor a filter."""
+        path = f"{PATH}?limit={PAGE}&offset={cursor or 0}"
+        return _build_reading(path, account, max_reply=PAGE * MAX_RECORD)
+
+    def read_page(self, response: Response, *, account: Account, cursor: str) -> Page | Outcome:
+        """ "Array<Order>". A short page need not be the last, for a vendor may give less than was asked for."""
+        if problem := _read_problem(response, account):
+            return problem
+        orders = _parse(response)
+        if response.status != 200 or not isinstance(orders, list):
+            return retry("unreadable_reply")
+        records = [record for record in map(_record, orders) if record]
+        if len(records) < len(orders):
+            return retry("unreadable_reply", detail="an order without an id")
+        return Page(records=records, next=str(int(cursor or 0) + len(records)) if records else None)
+
+    def build_one(self, reference: str, *, account: Account) -> Request:
+        """ "Get Order". The limit and offset that the document lists there mean nothing."""
+        path = f"{PATH}/{quote(clean_text(reference), safe='')}"
+        return _build_reading(path, account, max_reply=2 * MAX_RECORD)
+
+    def read_one(self, response: Response, *, account: Account) -> Record | None | Outcome:
+        """ "404: Order with specified ID was not found"."""
+        if response.status == 404:
+            return None
+        if problem := _read_problem(response, account):
+            return problem
+        return (_record(_parse(response)) if response.status == 200 else None) or retry("unreadable_reply")
+
+    def compare(self, request: Request, record: Record) -> Sequence[Difference]:
+        """Every field that is sent, and amounts and codes that no longer are; Ometria adds fields of its own."""
+        order = json.loads(request.body, parse_float=Decimal)
+        if "totals" in order and "totals" not in record.content:
+            order = _flatten(order, record.content.get("currency"))
+        return list(_differences(order, record.content))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -607,6 +658,17 @@ def _is_rejected(reply: Mapping[str, Any]) -> bool:
     return isinstance(rejected, int) and rejected > 0
 
 
+def _read_problem(response: Response, account: Account) -> Outcome | None:
+    """The outcome that the HTTP status decides, or None where the body must be read."""
+    status = response.status
+    if status in (401, 403):
+        return credential_refused("key_refused", detail=f"HTTP {status}")
+    if status == 429:
+        return retry("rate_limited", detail="HTTP 429", retry_after=_wait(response))
+    outcome = read_http(response)
+    return _read_refusal(response, account) if outcome and outcome.reason == "refused" else outcome
+
+
 def _read_refusal(response: Response, account: Account) -> Outcome:
     """No error body is documented, so it is kept as it came, redacted."""
     detail = excerpt(response, account)
@@ -626,5 +688,106 @@ def _shown(order: Mapping[str, Any], key: str, *, left_out: int) -> str:
 
 
 def _without_people(value: Mapping[str, Any]) -> dict[str, Any]:
-    hidden = {"customer", "shipping_address", "billing_address", "properties"}
-    return {name: "…" if name in hidden else part for name, part in value.items()}
+    return {name: "…" if name in _PERSONAL else part for name, part in value.items()}
+
+
+# Reading back
+
+
+def _build_reading(path: str, account: Account, *, max_reply: int) -> Request:
+    url = account.base_url.strip().rstrip("/") + path
+    return Request(
+        url=url, body=b"", headers=_headers(account), shown="", fingerprint="", method="GET", max_reply=max_reply
+    )
+
+
+def _parse(response: Response) -> object:
+    """The body as JSON, its numbers as ``Decimal``; None when it is none."""
+    try:
+        return json.loads(response.body.decode("utf-8-sig"), parse_float=Decimal)
+    except (ValueError, ArithmeticError, RecursionError):
+        return None
+
+
+def _record(order: object) -> Record | None:
+    if not isinstance(order, Mapping):
+        return None
+    reference = order.get("id")
+    return Record(reference=reference, content=order) if isinstance(reference, str) and reference else None
+
+
+def _flatten(order: Mapping[str, Any], currency: object) -> Mapping[str, Any]:
+    """An ``OrderExtended`` as an ``Order``, which is all that is documented for reading back, in ``currency``."""
+    part = next((name for name, totals in order["totals"].items() if totals["currency"] == currency), None)
+    if part is None:
+        return order
+    items = [{**item, **item["totals"][part]} for item in order.get("lineitems", ())]
+    items = [{name: value for name, value in item.items() if name not in ("totals", "currency")} for item in items]
+    plain = {name: value for name, value in order.items() if name not in ("totals", "lineitems")}
+    return {**plain, **order["totals"][part], "lineitems": items}
+
+
+def _differences(ours: Mapping[str, Any], held: Mapping[str, Any], path: str = "") -> Iterator[Difference]:
+    for name in [*ours, *sorted(_MEANT_WHEN_ABSENT & held.keys() - ours.keys())]:
+        mine, theirs, field = ours.get(name), held.get(name), path + name
+        if name == "lineitems":
+            yield from _item_differences(ours[name], theirs)
+        elif isinstance(mine, Mapping):
+            inner = _differences(mine, theirs if isinstance(theirs, Mapping) else {}, field + ".")
+            # The names of custom properties are the shop's own.
+            yield from inner if name != "properties" else [Difference(field=field)] if any(inner) else []
+        elif not _is_same(name, mine, theirs):
+            is_personal = not _PERSONAL.isdisjoint(path.split("."))
+            shown = {} if is_personal else {"shop": _as_text(mine), "vendor": _as_text(theirs)}
+            yield Difference(field=field, **shown)
+
+
+def _item_differences(ours: Sequence[Mapping[str, Any]], held: object) -> Iterator[Difference]:
+    """Item by item, paired by their codes: nothing says that the vendor keeps their order."""
+    theirs = [item for item in held if isinstance(item, Mapping)] if isinstance(held, list) else []
+    if len(theirs) != len(ours):
+        yield Difference(field="lineitems (count)", shop=str(len(ours)), vendor=str(len(theirs)))
+        return
+    for mine, item in zip(sorted(ours, key=_item_code), sorted(theirs, key=_item_code), strict=True):
+        yield from _differences(mine, item, f"lineitems[{_item_code(mine)}].")
+
+
+def _item_code(item: Mapping[str, Any]) -> str:
+    return str(item.get("sku") or item.get("product_id"))
+
+
+def _is_same(name: str, mine: object, theirs: object) -> bool:
+    """Numbers as numbers, times as moments; what is absent is as good as 0 or nothing, but no flag."""
+    if name == "timestamp":
+        return _moment(mine) == _moment(theirs)
+    if isinstance(mine, bool):
+        return mine is theirs
+    if isinstance(mine, int | Decimal) or isinstance(theirs, int | Decimal):
+        number = _number(theirs)
+        return number is not None and _number(mine) == number
+    return (mine or "") == (theirs or "")
+
+
+def _number(value: object) -> Decimal | None:
+    """``value`` as a finite number, 0 where there is none; None for what is no number."""
+    try:
+        number = Decimal(str(value or 0))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and not isinstance(value, bool) else None
+
+
+def _moment(value: object) -> datetime | None:
+    """ "YYYY-MM-DDThh:mm:ss+Z"; UTC where the offset is absent."""
+    try:
+        moment = datetime.fromisoformat(str(value))
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _as_text(value: object) -> str:
+    """A value of the record in short; what has parts is not shown, for anything may be in it."""
+    if isinstance(value, Mapping | list):
+        return "…"
+    return str(value).lower() if isinstance(value, bool) else str("" if value is None else value)[:MAX_SHOWN]
