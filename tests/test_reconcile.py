@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from io import StringIO
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import requests
@@ -18,13 +19,16 @@ from django.utils import timezone
 from pytest_httpserver import HTTPServer
 
 from optico_sync.models import DeclaredStatus, OutboxEvent, Reconciliation, StatusMapping, SyncState, VendorCredential
+from optico_sync.outcome import Outcome
 from optico_sync.reconcile import RESTS, reconcile
 from optico_sync.relay import relay_all
 from optico_sync.sandbox.client import SandboxServer
+from optico_sync.vendors.base import Manner, Page, Response
 from optico_sync.vendors.ometria import Ometria
 from tests.helpers import STATUSES, deliver, move, place, state_of
 from tests.oddshop.models import Article, Item, Purchase
 from tests.settings import OPTICO_SYNC
+from tests.vendors.tiny import Bookish
 
 pytestmark = pytest.mark.django_db
 State = SyncState.State
@@ -44,7 +48,30 @@ class Unhurried(Ometria):
     rate = None
 
 
-VENDORS = {"ometria": "tests.test_reconcile.Unhurried", "bookish": "tests.vendors.tiny.Bookish"}
+class Meanwhile(Unhurried):
+    """Lets something happen between the vendor's answer and the look at the shop."""
+
+    happens: ClassVar[list[Callable[[], object]]] = []
+
+    def read_page(self, response: Response, **options: Any) -> Page | Outcome:
+        page = super().read_page(response, **options)
+        while self.happens:
+            self.happens.pop()()
+        return page
+
+
+class Diary(Bookish):
+    """Is told every status in order, and read back."""
+
+    manner = Manner.EVERY_STATUS
+
+
+VENDORS = {
+    "ometria": "tests.test_reconcile.Unhurried",
+    "meanwhile": "tests.test_reconcile.Meanwhile",
+    "bookish": "tests.vendors.tiny.Bookish",
+    "diary": "tests.test_reconcile.Diary",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -263,6 +290,24 @@ def test_what_waits_is_on_its_way_and_no_drift(account: VendorCredential, ometri
     assert (found.compared, found.drifted, found.on_their_way) == (0, 0, 3)
 
 
+def test_what_is_delivered_while_a_page_is_read_is_no_drift(ometria: SandboxServer, db: None) -> None:
+    account = make_account(f"{ometria.url}/ometria/v2", vendor="meanwhile")
+    purchase = place("1001", "pending")
+    deliver(account)
+    Meanwhile.happens[:] = [lambda: move(purchase, "shipped") or deliver(account)]
+    found = run(account)
+    assert (found.drifted, found.on_their_way) == (0, 1)
+
+
+def test_what_a_worker_is_sending_is_no_drift(account: VendorCredential, ometria: SandboxServer) -> None:
+    place("1001", "shipped")
+    deliver(account)
+    tell(ometria, {**held(ometria, "1001"), "grand_total": 1})
+    SyncState.objects.update(lease="somebody's")
+    found = run(account)
+    assert (found.drifted, found.on_their_way) == (0, 1)
+
+
 def test_what_the_rules_leave_out_is_not_compared(account: VendorCredential, ometria: SandboxServer) -> None:
     place("1001", "shipped")
     deliver(account)
@@ -440,21 +485,62 @@ def test_a_page_takes_a_constant_number_of_queries(account: VendorCredential, om
 # any vendor
 
 
-def test_any_vendor_that_declares_it_is_read_back(httpserver: HTTPServer, db: None) -> None:
-    """One page a record, two records: one in step, one that differs; a third is gone."""
-    credential = make_account(httpserver.url_for("/"), name="Bookish", vendor="bookish")
-    httpserver.expect_request("/", method="POST").respond_with_data("ok")
+def book(*lines: str, number: str = "1", status: str = "shipped", sale: bool = True) -> dict[str, Any]:
+    """What the tiny vendor holds of an order."""
+    return {"id": number, "status": status, "sale": sale, "lines": list(lines or ["Blue Widget"])}
+
+
+@pytest.fixture
+def pages(httpserver: HTTPServer) -> Callable[..., None]:
+    """The vendor takes everything, and holds these pages and nothing else."""
+
+    def hold(*pages: list[dict[str, Any]]) -> None:
+        httpserver.expect_request("/", method="POST").respond_with_data("ok")
+        for index, orders in enumerate(pages):
+            cursor = str(index) if index else ""
+            following = str(index + 1) if index + 1 < len(pages) else None
+            page = httpserver.expect_request("/", method="GET", query_string={"after": cursor})
+            page.respond_with_json({"orders": orders, "next": following})
+        httpserver.expect_request("/", method="GET").respond_with_data(status=404)
+
+    return hold
+
+
+@pytest.fixture
+def bookish(httpserver: HTTPServer, db: None) -> VendorCredential:
+    return make_account(httpserver.url_for("/"), name="Bookish", vendor="bookish")
+
+
+def test_any_vendor_that_declares_it_is_read_back(bookish: VendorCredential, pages: Callable[..., None]) -> None:
+    pages([book()], [book(number="2", sale=False)])
     for number in ("1", "2", "3"):
         place(number, "shipped")
-    deliver(credential)
-    first, second = ({"id": number, "status": "shipped", "sale": True, "lines": ["Blue Widget"]} for number in "12")
-    second["sale"] = False
-    for cursor, order, after in (("", first, "one"), ("one", second, None)):
-        page = httpserver.expect_request("/", method="GET", query_string={"after": cursor})
-        page.respond_with_json({"orders": [order], "next": after})
-    httpserver.expect_request("/", method="GET", query_string={"id": "3"}).respond_with_data(status=404)
-    found = run(credential)
-    assert (found.compared, drifts(found)) == (
-        3,
-        [("2", "differs", "sale", "True", "False"), ("3", "missing", "", "", "")],
-    )
+    deliver(bookish)
+    found = run(bookish)
+    assert found.compared == 3
+    assert drifts(found) == [("2", "differs", "sale", "True", "False"), ("3", "missing", "", "", "")]
+
+
+def test_an_order_on_two_pages_is_compared_once(bookish: VendorCredential, pages: Callable[..., None]) -> None:
+    pages([book(sale=False)], [book(sale=False), book(number="2")])
+    for number in ("1", "2"):
+        place(number, "shipped")
+    deliver(bookish)
+    found = run(bookish)
+    assert (found.compared, found.drifted) == (2, 1)
+
+
+def test_a_vendor_told_every_status_holds_the_last_that_is_sent(
+    httpserver: HTTPServer, pages: Callable[..., None], db: None
+) -> None:
+    diary = make_account(httpserver.url_for("/"), vendor="diary")
+    pages([book()])
+    purchase = place("1", "shipped")
+    deliver(diary)
+    relay_all()
+    diary.map_statuses(["draft"])
+    StatusMapping.objects.filter(shop_status="draft").update(choice=StatusMapping.Choice.DO_NOT_SEND)
+    move(purchase, "draft")
+    deliver(diary)
+    found = run(diary)
+    assert (found.compared, found.drifted) == (1, 0)
