@@ -26,7 +26,7 @@ from optico_sync.sandbox.client import SandboxServer
 from optico_sync.vendors.base import Manner, Page, Response
 from optico_sync.vendors.ometria import Ometria
 from tests.helpers import STATUSES, deliver, move, place, state_of
-from tests.oddshop.models import Article, Item, Purchase
+from tests.oddshop.models import Address, Article, Item, Purchase
 from tests.settings import OPTICO_SYNC
 from tests.vendors.tiny import Bookish
 
@@ -278,16 +278,18 @@ def test_an_order_that_was_never_captured_is_found_in_the_shop(
 
 def test_what_waits_is_on_its_way_and_no_drift(account: VendorCredential, ometria: SandboxServer) -> None:
     changed, captured = place("1001", "pending"), place("1002", "pending")
+    sent_on = place("1004", "pending", address=Address.objects.create())
     deliver(account)
     move(changed, "shipped")
     place("1003", "shipped")
     relay_all()
-    # Captured, and not relayed yet: by the order itself, and by a part of it.
+    # Captured, and not relayed yet: by a part of the order, and by what it points to.
     item = captured.things.get()
     item.paid = Decimal(1)
     item.save()
+    sent_on.address.save()
     found = run(account)
-    assert (found.compared, found.drifted, found.on_their_way) == (0, 0, 3)
+    assert (found.compared, found.drifted, found.on_their_way) == (0, 0, 4)
 
 
 def test_what_is_delivered_while_a_page_is_read_is_no_drift(ometria: SandboxServer, db: None) -> None:
@@ -453,7 +455,7 @@ def test_no_personal_data_is_kept_or_shown(account: VendorCredential, ometria: S
     deliver(account)
     order = held(ometria, "1001")
     order["customer"] = {"email": "other@example.com", "lastname": "Müller"}
-    tell(ometria, {**order, "store": "\x1b[31mother@example.com"})
+    tell(ometria, {**order, "store": "other@example.com", "coupon_code": "\x1b[31m"})
     _status, out = command()
     fields = [(drift[2], drift[4]) for drift in drifts(Reconciliation.objects.get())]
     assert ("customer.email", None) in fields and ("customer.lastname", None) in fields
