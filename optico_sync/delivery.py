@@ -15,25 +15,18 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from functools import partial
 
 from django.db import InterfaceError, OperationalError, connections, router, transaction
 from django.db.models import F
 
 from optico_sync import conf
-from optico_sync.exceptions import (
-    ConfigurationError,
-    EncryptionKeyError,
-    ForbiddenAddress,
-    TransportError,
-    Unreadable,
-)
+from optico_sync.exceptions import ConfigurationError, EncryptionKeyError, Unreadable
 from optico_sync.models import (
     Attempt,
     DeclaredStatus,
     Hour,
-    RoutingRule,
-    StatusMapping,
+    Rules,
     Step,
     Subject,
     SyncState,
@@ -42,13 +35,14 @@ from optico_sync.models import (
 )
 from optico_sync.models.bulk import upsert
 from optico_sync.models.clock import database_now
-from optico_sync.models.credentials import BREAKER_THRESHOLD
+from optico_sync.models.credentials import BREAKER_THRESHOLD, lock_credential
 from optico_sync.models.sync import REPEAT_DELAYS
-from optico_sync.outcome import Kind, Outcome, Scope, credential_refused, delivered, not_sent, refused, retry
+from optico_sync.outcome import Kind, Outcome, Scope, delivered, not_sent, refused
+from optico_sync.pace import Pace
 from optico_sync.shops import get_shop
-from optico_sync.snapshot import CartSnapshot, OrderSnapshot
-from optico_sync.transport import open_transport
-from optico_sync.vendors.base import Account, Manner, Request, Response, Told, Vendor, excerpt
+from optico_sync.snapshot import CART, CartSnapshot, OrderSnapshot
+from optico_sync.transport import Sender, exchange, open_transport
+from optico_sync.vendors.base import Account, Manner, Request, Vendor, excerpt
 
 logger = logging.getLogger(__name__)
 
@@ -62,14 +56,6 @@ _SETTLED_FIELDS = [
     "doubts", "sent_status", "accepted_status", "accepted_is_sale", "refused_status", "fingerprint", "delivered_at",
     "attempts", "due_at", "lease",
 ]  # fmt: skip
-
-
-class Sender(Protocol):
-    """What a lane sends through; ``Transport`` in life."""
-
-    def send(self, request: Request) -> Response: ...
-
-    def close(self) -> None: ...
 
 
 @dataclass
@@ -96,7 +82,7 @@ class _Claim:
     lease: str
     ends: _Deadline
     now: datetime
-    pace: _Pace
+    pace: Pace
 
 
 class _Deadline:
@@ -108,48 +94,6 @@ class _Deadline:
 
     def left(self) -> float:
         return min(self._monotonic - time.monotonic(), self._wall - time.time())
-
-
-class _Pace:
-    """The times at which a claim's requests may start, reserved in the credential's row.
-
-    So the vendor's limit holds for all workers together, and a backfill cannot use up what live orders need.
-    """
-
-    #: Seconds of slots that one claim may reserve: enough to be worth it, short enough not to keep others waiting.
-    SPAN = 5.0
-    #: A little wider than the limit asks for: requests that start evenly do not arrive quite so.
-    SLACK = 1.05
-
-    def __init__(self, rate: float | None, next_slot_at: datetime | None, now: datetime) -> None:
-        self.rate = rate / self.SLACK if rate else None
-        self._first = max((next_slot_at - now).total_seconds(), 0.0) if next_slot_at else 0.0
-        self._next = time.monotonic() + self._first
-        self._now = now
-        self._lock = threading.Lock()
-
-    @property
-    def limit(self) -> int:
-        if not self.rate:
-            return 1000
-        return 0 if self._first > self.SPAN else max(int(self.SPAN * self.rate), 1)
-
-    def reserve(self, count: int) -> datetime:
-        """The first slot after ``count`` requests."""
-        assert self.rate  # noqa: S101 - for the type checker
-        return self._now + timedelta(seconds=self._first + count / self.rate)
-
-    def wait(self, stop: threading.Event) -> bool:
-        """Rest until the next request may start. True when ``stop`` was set meanwhile.
-
-        The lock is kept while resting: a thread that wakes late then pushes back those behind it.
-        """
-        if not self.rate:
-            return False
-        with self._lock:
-            stopped = stop.wait(max(self._next - time.monotonic(), 0.0))
-            self._next = max(self._next, time.monotonic()) + 1 / self.rate
-            return stopped
 
 
 @dataclass
@@ -230,7 +174,7 @@ class Lane:
             return None
         with transaction.atomic(using=self._using):
             now = self._clock(self._using)
-            credential = _lock(self._credential_id, self._using)
+            credential = lock_credential(self._credential_id, self._using)
             if credential is None or not credential.is_enabled or credential.paused_at:
                 return None
             if credential.open_until and credential.open_until > now:
@@ -247,7 +191,7 @@ class Lane:
             lease = timedelta(seconds=conf.options().LEASE)
             ends = _Deadline(lease.total_seconds())
             limit = conf.options().BATCH_SIZE
-            pace = _Pace(credential.rate, credential.next_slot_at, now)
+            pace = Pace(credential.rate, credential.next_slot_at, now)
             limit = min(limit, pace.limit)
             if credential.opened_at:
                 # Half open: one order goes ahead, and nobody else probes until it has settled.
@@ -280,13 +224,7 @@ class Lane:
         """Read all orders and carts in a constant number of queries, and decide about each."""
         using = self._using
         subjects = Subject.objects.using(using).in_bulk([state.subject_id for state in claim.states])
-        mappings = {
-            mapping.shop_status: mapping
-            for mapping in StatusMapping.objects.using(using)
-            .filter(credential=claim.credential)
-            .select_related("declared")
-        }
-        rules = list(RoutingRule.objects.using(using).filter(credential__vendor=claim.credential.vendor))
+        rules = Rules(claim.credential, using)
         snapshots = _read_all(subjects.values(), using)
         plans = []
         for state in claim.states:
@@ -300,26 +238,22 @@ class Lane:
                 outcome = delivered("unchanged") if state.delivered_at else not_sent("never_offered")
                 plan.verdicts = [Verdict(step=step, outcome=outcome, is_final=True)]
                 continue
-            whole = _decide_whole(snapshots[subject.kind].get(subject.key), subject, claim.credential, rules)
+            whole = rules.admit(snapshots[subject.kind].get(subject.key), subject)
             if isinstance(whole, Outcome):
                 plan.verdicts = [Verdict(step=step, outcome=whole, is_final=True) for step in steps]
             elif isinstance(whole, CartSnapshot):
-                self._plan_cart(plan, steps[0], whole, claim)
+                request = rules.build_cart(whole, account=claim.account, now=claim.now)
+                self._propose(plan, Verdict(step=steps[0], outcome=_NOT_TRIED), request, claim)
             else:
-                self._plan_order(plan, steps, whole, mappings, claim)
+                self._plan_order(plan, steps, whole, rules, claim)
         return plans
-
-    def _plan_cart(self, plan: _Plan, step: Step, cart: CartSnapshot, claim: _Claim) -> None:
-        vendor = claim.vendor
-        request = _build(vendor, lambda: vendor.build_cart(cart, account=claim.account, now=claim.now))
-        self._propose(plan, Verdict(step=step, outcome=_NOT_TRIED), request, claim)
 
     def _plan_order(
         self,
         plan: _Plan,
         steps: Sequence[Step],
         order: OrderSnapshot,
-        mappings: Mapping[str, StatusMapping],
+        rules: Rules,
         claim: _Claim,
     ) -> None:
         for step in steps:
@@ -328,7 +262,7 @@ class Lane:
                 if wait := _hold_left(claim, plan.subject):
                     plan.verdicts.append(Verdict(step=step, outcome=wait))
                     break
-            verdict, request = _decide(step, order, mappings.get(step.shop_status), claim)
+            verdict, request = _decide(step, order, rules, claim)
             self._propose(plan, verdict, request, claim)
             if plan.request:
                 break
@@ -378,7 +312,9 @@ class Lane:
             plan.verdict = dataclasses.replace(verdict, outcome=_NOT_TRIED)
             return
         started_at, began = datetime.now(UTC), time.monotonic()
-        response, outcome = _exchange(sender, request, plan.subject.kind, claim)
+        vendor = claim.vendor
+        read = partial(vendor.read_cart if plan.subject.kind == CART else vendor.read, account=claim.account)
+        response, outcome = exchange(sender, request, read, name=vendor.name)
         health.count(outcome)
         if outcome.ambiguous and _is_in_doubt(plan.state.doubts + 1, claim):
             outcome = dataclasses.replace(refused("ambiguous", detail=outcome.detail), ambiguous=True)
@@ -462,7 +398,7 @@ class Lane:
                 # The probe turned out to need no vendor: the next one may go at once.
                 VendorCredential.objects.using(self._using).filter(pk=claim.credential.pk).update(open_until=now)
             return False
-        credential = _lock(claim.credential.pk, self._using)
+        credential = lock_credential(claim.credential.pk, self._using)
         if credential is None or credential.secrets_version != claim.credential.secrets_version:
             # The secrets were replaced meanwhile: what the old ones were told says nothing about the new ones.
             return False
@@ -510,16 +446,6 @@ class Lane:
                 status.declare()
 
 
-def _lock(credential_id: int, using: str) -> VendorCredential | None:
-    """The credential, locked, but not against rows that point to it: the relay adds some while it holds the queue.
-
-    Its secrets are read when asked for: they may be unreadable.
-    """
-    no_key = connections[using].features.has_select_for_no_key_update
-    credentials = VendorCredential.objects.using(using).defer("sealed_secrets").select_for_update(no_key=no_key)
-    return credentials.filter(pk=credential_id).first()
-
-
 def _pause(credential: VendorCredential, reason: str, detail: str, now: datetime) -> None:
     credential.pause(reason, detail, now)
     credential.save(update_fields=["paused_at", "pause_reason", "pause_detail"])
@@ -553,34 +479,6 @@ def _read_kind(kind: str, keys: Sequence[str], using: str) -> Mapping[str, Order
     return dict.fromkeys(keys, problem)
 
 
-def _decide_whole(
-    snapshot: OrderSnapshot | CartSnapshot | Unreadable | None,
-    subject: Subject,
-    credential: VendorCredential,
-    rules: Sequence[RoutingRule],
-) -> OrderSnapshot | CartSnapshot | Outcome:
-    """The order or cart with its attribution, or the outcome that holds whatever its status."""
-    if snapshot is None:
-        return not_sent("order_deleted" if subject.kind == Subject.Kind.ORDER else "cart_over")
-    if isinstance(snapshot, Unreadable):
-        return refused("unreadable_order", detail=str(snapshot))
-    if isinstance(snapshot, CartSnapshot):
-        if not snapshot.is_open:
-            return not_sent("cart_over")
-        began_at = subject.changed_at
-    else:
-        began_at = snapshot.placed_at or subject.created_at
-    if began_at < credential.start_at:
-        return not_sent("before_start")
-    if rules:
-        rule = next((rule for rule in rules if rule.fits(snapshot)), None)
-        if rule is None:
-            return not_sent("no_rule")
-        if rule.credential_id != credential.pk:
-            return not_sent("other_credential")
-    return dataclasses.replace(snapshot, attribution=subject.attribution.or_else(snapshot.attribution))
-
-
 def _hold_left(claim: _Claim, subject: Subject) -> Outcome | None:
     """An outcome that waits, while the vendor's own hold since the order got its status is not over."""
     hold = claim.vendor.hold(claim.account.options)
@@ -590,50 +488,17 @@ def _hold_left(claim: _Claim, subject: Subject) -> Outcome | None:
     return Outcome(kind=Kind.HELD, reason="hold_period", retry_after=left)
 
 
-def _decide(
-    step: Step, order: OrderSnapshot, mapping: StatusMapping | None, claim: _Claim
-) -> tuple[Verdict, Request | Outcome]:
+def _decide(step: Step, order: OrderSnapshot, rules: Rules, claim: _Claim) -> tuple[Verdict, Request | Outcome]:
     """The verdict to come and its request for this step, or the outcome that needs none."""
     verdict = Verdict(step=step, outcome=_NOT_TRIED)
-    if mapping and mapping.choice == StatusMapping.Choice.DO_NOT_SEND:
-        return verdict, not_sent("status_not_sent")
-    if mapping is None or mapping.declared is None:
-        return verdict, refused("unmapped_status", detail=step.shop_status)
-    vendor, declared = claim.vendor, mapping.declared
-    told = Told(status=declared.name, is_sale=declared.is_sale)
-    request = _build(vendor, lambda: vendor.build(order, told=told, account=claim.account, now=claim.now))
-    return dataclasses.replace(verdict, declared=declared.name, is_sale=declared.is_sale), request
-
-
-def _build(vendor: Vendor, build: Callable[[], Request | Outcome]) -> Request | Outcome:
-    """What the vendor makes of an order or cart; a bug in it spoils only that one."""
-    try:
-        return build()
-    except Exception as error:
-        logger.error("%s could not build a request (%s).", vendor.name, type(error).__name__)
-        return refused("unreadable_order", detail=type(error).__name__)
+    told = rules.tell(step.shop_status)
+    if isinstance(told, Outcome):
+        return verdict, told
+    request = rules.build(order, told, account=claim.account, now=claim.now)
+    return dataclasses.replace(verdict, declared=told.status, is_sale=told.is_sale), request
 
 
 def _is_in_doubt(doubts: int, claim: _Claim) -> bool:
     """Whether so many sends that may have taken effect are more than the vendor allows."""
     limit = claim.vendor.max_ambiguous(claim.account.options)
     return limit is not None and doubts > limit
-
-
-def _exchange(sender: Sender, request: Request, kind: str, claim: _Claim) -> tuple[Response | None, Outcome]:
-    """Send, and read what came back. Never raises."""
-    try:
-        response = sender.send(request)
-    except ForbiddenAddress as error:
-        return None, credential_refused(error.reason, detail=str(error))
-    except TransportError as error:
-        return None, retry(error.reason, detail=str(error), ambiguous=error.ambiguous)
-    except Exception as error:
-        logger.error("Sending to %s failed in an unexpected way (%s).", claim.vendor.name, type(error).__name__)
-        return None, retry("dropped", detail=type(error).__name__, ambiguous=True)
-    try:
-        read = claim.vendor.read_cart if kind == Subject.Kind.CART else claim.vendor.read
-        return response, read(response, account=claim.account)
-    except Exception as error:
-        logger.error("The answer of %s could not be read (%s).", claim.vendor.name, type(error).__name__)
-        return response, retry("unreadable_reply", detail=type(error).__name__, ambiguous=True)

@@ -14,11 +14,21 @@ from django.core.exceptions import FieldError, ValidationError
 from django.db import models, router
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from optico_sync.exceptions import ConfigurationError
-from optico_sync.models import Attempt, OutboxEvent, RelayState, Subject, SyncState, VendorCredential, Worker
+from optico_sync.models import (
+    Attempt,
+    OutboxEvent,
+    Reconciliation,
+    RelayState,
+    Subject,
+    SyncState,
+    VendorCredential,
+    Worker,
+)
 from optico_sync.models.clock import database_now
 from optico_sync.outcome import REASONS, Kind, Reason
 from optico_sync.shops import get_shop
@@ -115,6 +125,60 @@ def credential_lines(
         CredentialLine(credential=credential, now=now, behind=(behind or {}).get(credential.pk))
         for credential in (credentials() if known is None else known)
     ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftRow:
+    """One difference between the shop and the vendor. ``field`` is empty where a whole order is not there."""
+
+    order: str
+    #: Primary key of the order, if the shop has it.
+    subject: int | None
+    kind: Reconciliation.Drift
+    field: str
+    shop: str | None
+    vendor: str | None
+
+    @property
+    def is_personal(self) -> bool:
+        return self.shop is None and self.vendor is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """The last comparison of what a credential's vendor holds with the shop; ``run`` is None when there was none."""
+
+    run: Reconciliation | None
+    #: What happened, where the vendor could not be read.
+    problem: str | Promise = ""
+    rows: Sequence[DriftRow] = ()
+
+    @property
+    def tone(self) -> str:
+        """The badge's colour, by the word of a state."""
+        return "refused" if self.run and (self.run.failure or self.run.drifted) else "in_sync"
+
+    @property
+    def word(self) -> str:
+        if self.run and self.run.failure:
+            return _("not read")
+        return _("drift") if self.run and self.run.drifted else _("in step")
+
+    @property
+    def more(self) -> int:
+        """Drifted orders of which no row was kept."""
+        return self.run.drifted - len({(row.order, row.kind) for row in self.rows}) if self.run else 0
+
+
+def compared(credential: VendorCredential) -> Compared | None:
+    """The last comparison; None where the vendor offers to read nothing back."""
+    if not credential.reads_back:
+        return None
+    run = Reconciliation.objects.filter(credential=credential).first()
+    if run is None:
+        return Compared(run=None)
+    rows = [DriftRow(**{**drift, "kind": Reconciliation.Drift(drift["kind"])}) for drift in run.drifts]
+    return Compared(run=run, problem=credential.explain(run.failure).text, rows=rows)
 
 
 @dataclass(frozen=True, kw_only=True)

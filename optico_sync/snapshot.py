@@ -89,8 +89,9 @@ class OrderSnapshot:
     """One order as it stands in the shop's database now. ``placed_at`` is aware; ``status`` is the shop's.
 
     ``total`` is what the customer pays in all; ``shipping`` is with tax, ``discount`` what was taken off the order as
-    a whole (never negative), ``tax`` all tax in ``total``. ``is_offline`` says that no web page tracked the sale: an
-    agent or a point of sale took it.
+    a whole (never negative), ``tax`` all tax in ``total``. ``exchange_rate`` is what one unit of ``currency`` was worth
+    in the shop's own currency, by the shop's books; None leaves it to the vendor. ``is_offline`` says that no web page
+    tracked the sale: an agent or a point of sale took it.
     """
 
     key: str
@@ -103,6 +104,7 @@ class OrderSnapshot:
     shipping: Decimal | None = None
     discount: Decimal = Decimal(0)
     tax: Decimal | None = None
+    exchange_rate: Decimal | None = None
     is_offline: bool = False
     channel: str = ""
     store: str = ""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import io
 import ipaddress
+import logging
 import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http.client import HTTPResponse
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -29,12 +30,14 @@ from urllib3.util.ssl_match_hostname import CertificateError
 from optico_sync import conf
 from optico_sync.conf import Network
 from optico_sync.exceptions import ForbiddenAddress, NoAnswer, NotConnected, TransportError
+from optico_sync.outcome import Outcome, credential_refused, retry
 from optico_sync.vendors.base import Request, Response, Timeout, Vendor
 
-#: No documented reply is longer than a line; what comes after this is not read.
-MAX_REPLY = 64 * 1024
+logger = logging.getLogger(__name__)
 
 USER_AGENT = "optico-sync"
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +58,7 @@ class Transport:
         self._prepared: dict[str, requests.PreparedRequest] = {}
 
     def send(self, request: Request) -> Response:
-        """Post ``request`` and read the answer, within the timeout's total.
+        """Send ``request`` and read the answer, within the timeout's total.
 
         Raises ``NotConnected`` or ``ForbiddenAddress`` when nothing was sent, ``NoAnswer`` when it may have been.
         """
@@ -74,7 +77,7 @@ class Transport:
             # requests' answer to a CA bundle that is not there.
             raise _not_verified("the file of certificate authorities cannot be read") from None
         try:
-            body = _read(answer.raw)
+            body = _read(answer.raw, request.max_reply)
         except Exception as error:
             answer.close()
             raise _translate(error) from None
@@ -111,6 +114,34 @@ class Transport:
         return prepared
 
 
+class Sender(Protocol):
+    """What requests are sent through; ``Transport`` in life."""
+
+    def send(self, request: Request) -> Response: ...
+
+    def close(self) -> None: ...
+
+
+def exchange(
+    sender: Sender, request: Request, read: Callable[[Response], _Answer | Outcome], *, name: str
+) -> tuple[Response | None, _Answer | Outcome]:
+    """Send, and ``read`` what came back from the vendor called ``name``. Never raises."""
+    try:
+        response = sender.send(request)
+    except ForbiddenAddress as error:
+        return None, credential_refused(error.reason, detail=str(error))
+    except TransportError as error:
+        return None, retry(error.reason, detail=str(error), ambiguous=error.ambiguous)
+    except Exception as error:
+        logger.error("Sending to %s failed in an unexpected way (%s).", name, type(error).__name__)
+        return None, retry("dropped", detail=type(error).__name__, ambiguous=True)
+    try:
+        return response, read(response)
+    except Exception as error:
+        logger.error("The answer of %s could not be read (%s).", name, type(error).__name__)
+        return response, retry("unreadable_reply", detail=type(error).__name__, ambiguous=True)
+
+
 def open_transport(vendor: Vendor, connections: int) -> Transport:
     """A transport to ``vendor`` within the limits that the settings draw."""
     options = conf.options()
@@ -118,12 +149,12 @@ def open_transport(vendor: Vendor, connections: int) -> Transport:
     return Transport(timeout=vendor.timeout, limits=limits, connections=connections)
 
 
-def _read(raw: Any) -> bytes:
-    """The body up to the limit."""
+def _read(raw: Any, limit: int) -> bytes:
+    """The body up to ``limit`` bytes."""
     chunks: list[bytes] = []
     size = 0
-    while size < MAX_REPLY:
-        chunk = raw.read1(MAX_REPLY - size, decode_content=True)
+    while size < limit:
+        chunk = raw.read1(limit - size, decode_content=True)
         if not chunk:
             # Back to the pool, so that the connection is kept alive.
             raw.release_conn()

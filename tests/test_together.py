@@ -184,6 +184,16 @@ def test_om_15_429_halves_the_rate_for_a_while(optico: Any, clock: Clock) -> Non
     assert state_of(purchase).state == State.IN_SYNC
 
 
+def test_ometria_is_told_the_shops_own_exchange_rate(optico: Any) -> None:
+    credential = account(optico, "ometria", "/ometria/v2", base_currency="GBP")
+    with override_settings(OPTICO_SYNC={**OPTICO_SYNC, "ORDER": {**ORDER, "exchange_rate": {"value": "0.8"}}}):
+        place("1001", "shipped", ITEMS)
+        deliver(credential)
+    assert [entry["verdict"] for entry in clean_journal(optico, "ometria")] == ["stored"]
+    totals = optico.record("ometria", "1001")["totals"]
+    assert [(part["currency"], part["grand_total"]) for part in totals.values()] == [("GBP", 99.1), ("EUR", 123.88)]
+
+
 @pytest.mark.parametrize("encoding", ["multipart", "json", "form"])
 def test_gr_03_reviews_get_one_order_a_request_each_mailed_once(optico: Any, encoding: str) -> None:
     credential = reviews(optico, encoding=encoding)

@@ -18,8 +18,8 @@ import pytest
 import trustme
 
 from optico_sync.exceptions import ForbiddenAddress, NoAnswer, NotConnected, TransportError
-from optico_sync.transport import MAX_REPLY, Limits, Transport
-from optico_sync.vendors.base import Request, Timeout
+from optico_sync.transport import Limits, Transport
+from optico_sync.vendors.base import MAX_REPLY, Request, Timeout
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 SECRET = "cust_SECRET_KEY"

@@ -138,6 +138,7 @@ class VendorCredentialAdmin(admin.ModelAdmin):
     ) -> HttpResponse:
         if obj:
             context["line"] = insight.credential_lines([obj])[0]
+            context["compared"] = insight.compared(obj)
             context["can_configure"] = self.has_change_permission(request, obj)
         return super().render_change_form(request, context, add, change, form_url, obj)
 

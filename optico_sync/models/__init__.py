@@ -2,7 +2,19 @@
 
 from optico_sync.models.credentials import DeclaredStatus, RoutingRule, StatusMapping, VendorCredential
 from optico_sync.models.figures import Hour, Reading
-from optico_sync.models.sync import Attempt, Cart, OutboxEvent, RelayState, Step, Subject, SyncState, Verdict, Worker
+from optico_sync.models.rules import Rules
+from optico_sync.models.sync import (
+    Attempt,
+    Cart,
+    OutboxEvent,
+    Reconciliation,
+    RelayState,
+    Step,
+    Subject,
+    SyncState,
+    Verdict,
+    Worker,
+)
 
 __all__ = [
     "Attempt",
@@ -11,8 +23,10 @@ __all__ = [
     "Hour",
     "OutboxEvent",
     "Reading",
+    "Reconciliation",
     "RelayState",
     "RoutingRule",
+    "Rules",
     "StatusMapping",
     "Step",
     "Subject",

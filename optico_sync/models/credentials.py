@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import DEFAULT_DB_ALIAS, models
+from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -115,6 +115,14 @@ class VendorCredential(models.Model):
         if kind == ORDER:
             return self.manner
         return Manner.NEWEST if self.takes_carts else None
+
+    @property
+    def reads_back(self) -> bool:
+        """Whether its vendor offers to read back what it holds."""
+        try:
+            return self.spec.reads_back
+        except ConfigurationError:
+            return False
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -237,6 +245,16 @@ class VendorCredential(models.Model):
             ],
             ignore_conflicts=True,
         )
+
+
+def lock_credential(credential_id: int, using: str) -> VendorCredential | None:
+    """The credential, locked, but not against rows that point to it: the relay adds some while it holds the queue.
+
+    Its secrets are read when asked for: they may be unreadable.
+    """
+    no_key = connections[using].features.has_select_for_no_key_update
+    credentials = VendorCredential.objects.using(using).defer("sealed_secrets").select_for_update(no_key=no_key)
+    return credentials.filter(pk=credential_id).first()
 
 
 class RoutingRule(models.Model):

@@ -298,6 +298,7 @@ class SyncState(models.Model):
     refused_status = models.CharField(_("refused status"), max_length=200, blank=True)
     fingerprint = models.CharField(max_length=32, blank=True)
     delivered_at = models.DateTimeField(_("last delivery"), null=True)
+    read_back_at = models.DateTimeField(_("last seen at the vendor"), null=True)
 
     attempts = models.PositiveIntegerField(_("attempts since the last success"), default=0)
     due_at = models.DateTimeField(_("next attempt"), null=True)
@@ -514,6 +515,40 @@ class SyncState(models.Model):
         if outcome.retry_after is not None:
             delay = timedelta(seconds=outcome.retry_after)
         self.due_at = now + delay
+
+
+class Reconciliation(models.Model):
+    """The last time that what a credential's vendor holds was read back and compared with the shop.
+
+    ``drifts`` are the first rows of the table that the operator saw: ``order``, ``subject`` (its primary key, if any),
+    ``kind``, ``field``, ``shop`` and ``vendor``, the last two null where the values are personal data.
+    """
+
+    class Drift(models.TextChoices):
+        DIFFERS = "differs", _("differs")
+        #: It was delivered, and is not there any more.
+        MISSING = "missing", _("not at the vendor")
+        #: The vendor holds a record of an order that the shop never had, or has no longer.
+        UNKNOWN = "unknown", _("not in the shop")
+
+    credential = models.OneToOneField(VendorCredential, models.CASCADE, related_name="reconciliation")
+    started_at = models.DateTimeField(_("started"))
+    finished_at = models.DateTimeField(_("finished"))
+    #: Reason code when the vendor could not be read; nothing is claimed then.
+    failure = models.CharField(max_length=50, blank=True)
+    failure_detail = models.TextField(blank=True)
+    compared = models.PositiveIntegerField(_("compared"), default=0)
+    drifted = models.PositiveIntegerField(_("drifted"), default=0)
+    on_their_way = models.PositiveIntegerField(_("on their way"), default=0)
+    left_out = models.PositiveIntegerField(_("left out"), default=0)
+    drifts = models.JSONField(default=list)
+
+    class Meta:
+        verbose_name = _("reconciliation")
+        verbose_name_plural = _("reconciliations")
+
+    def __str__(self) -> str:
+        return f"{self.started_at:%Y-%m-%d %H:%M}"
 
 
 class Attempt(models.Model):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -25,6 +25,9 @@ from optico_sync.snapshot import CartSnapshot, OrderSnapshot
 
 #: The longest a vendor may put a credential off by ``Retry-After``, in seconds.
 RETRY_AFTER_CEILING = 3600.0
+
+#: The bytes of a reply that are read: no documented reply to an order is longer than a line.
+MAX_REPLY = 64 * 1024
 
 Text = str | Promise
 
@@ -96,6 +99,8 @@ class Request:
     shown: str = field(repr=False)
     fingerprint: str
     method: str = "POST"
+    #: The bytes of the answer that are read; what comes after them is dropped.
+    max_reply: int = MAX_REPLY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +110,31 @@ class Response:
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What the vendor holds of one order, as it told it. ``reference`` is the order's in the shop."""
+
+    reference: str
+    content: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Some of the records that the vendor holds, and the cursor of the page after; None where this is the last."""
+
+    records: Sequence[Record]
+    next: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A field in which shop and vendor differ, with both values as text; None for both where they are personal."""
+
+    field: str
+    shop: str | None = None
+    vendor: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +180,9 @@ class Vendor(ABC):
     takes_carts: ClassVar[bool] = False
     #: Whether sending the same record twice leaves the vendor as sending it once: allows repeats when in doubt.
     upserts: ClassVar[bool]
+    #: Whether its document offers to read records back, so that they can be compared with the shop and sent again. It
+    #: then answers the five questions at the end; only for vendors that ``upserts``, since nothing else corrects them.
+    reads_back: ClassVar[bool] = False
     #: How long a new key may need to work at the vendor; None where it works at once.
     new_key: ClassVar[NewKey | None] = None
     #: How many days after it received an order the vendor writes to its customer; None where it never does.
@@ -202,6 +235,29 @@ class Vendor(ABC):
     def read_cart(self, response: Response, *, account: Account) -> Outcome:
         """What the answer to a cart means; as total as ``read``."""
         return self.read(response, account=account)
+
+    def build_page(self, *, account: Account, cursor: str) -> Request:
+        """The request for a page of the records held; ``cursor`` is empty for the first."""
+        raise NotImplementedError
+
+    def read_page(self, response: Response, *, account: Account, cursor: str) -> Page | Outcome:
+        """The page, or the outcome that says why it could not be read. Total, as ``read``."""
+        raise NotImplementedError
+
+    def build_one(self, reference: str, *, account: Account) -> Request:
+        """The request for the record of the order with this reference."""
+        raise NotImplementedError
+
+    def read_one(self, response: Response, *, account: Account) -> Record | None | Outcome:
+        """The record, None where the vendor has none, or the outcome that says why it could not be read."""
+        raise NotImplementedError
+
+    def compare(self, request: Request, record: Record) -> Sequence[Difference]:
+        """In what the record differs from what ``request`` would make of it. Empty when they are in step.
+
+        Numbers compare as numbers and times as moments. A field that the vendor keeps by itself is no difference.
+        """
+        raise NotImplementedError
 
 
 def read_http(response: Response, *, now: datetime | None = None) -> Outcome | None:

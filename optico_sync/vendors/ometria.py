@@ -1,4 +1,4 @@
-"""Ometria: the Order API, ``POST /orders/{order_id}``, which creates or updates an order.
+"""Ometria: the Order API. ``POST /orders/{order_id}`` creates or updates an order, ``GET`` reads back what is held.
 
 Seen 2026-11: the page "Order API". It names neither the host, the key's header, the limits nor any error body; those
 come from https://docs.ometria.com/docs/ometria-data-api-introduction and the page "Ometria data architecture" of the
@@ -7,10 +7,11 @@ same manual (seen 2026-11), and the lines below say so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
-from decimal import Context, Decimal, localcontext
+from decimal import Context, Decimal, InvalidOperation, localcontext
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -33,10 +34,13 @@ from optico_sync.snapshot import (
 )
 from optico_sync.vendors.base import (
     Account,
+    Difference,
     Finding,
     Manner,
     NewKey,
     OptionField,
+    Page,
+    Record,
     Request,
     Response,
     SecretField,
@@ -58,12 +62,26 @@ HEADER = "X-Ometria-Auth"
 MAX_PROPERTIES = 1000
 #: Page "Ometria data API introduction": 60 KB a record, else "Payload invalid: Record is too large."
 MAX_RECORD = 60_000
+#: "Number of items to return. Max 250."
+PAGE = 250
 #: "In this case, the whole order needs to be resubmitted with the following values set": the document's own word.
 REFUNDED = "refunded"
 
 #: Seconds to wait after a 429, and when the vendor's queue is full (older copies of the introduction).
 SHORT_WAIT = 1.0
 QUEUE_WAIT = 60.0
+
+#: What holds personal data, or may have been typed by hand: never shown, neither in attempts nor as a difference.
+_PERSONAL = frozenset({"customer", "shipping_address", "billing_address", "properties"})
+#: Fields that mean 0 or nothing when they are not sent. Others are then left to the vendor, as a product's id is.
+_MEANT_WHEN_ABSENT = frozenset(
+    {
+        "shipping", "tax", "discount", "refunded", "quantity_refunded", "coupon_code", "payment_method",
+        "shipping_method", "store",
+    }
+)  # fmt: skip
+#: Characters of a value that a difference shows.
+MAX_SHOWN = 100
 
 #: Wide enough for the sums of what ``check_amounts`` lets pass.
 _WIDE = Context(prec=100)
@@ -80,6 +98,7 @@ class Ometria(Vendor):
     timeout = Timeout(connect=5.0, total=10.0)
     # "Create new or update an existing order"
     upserts = True
+    reads_back = True
     # Four requests a second for an account, by the introduction; beyond it answers 429.
     rate = 4.0
     # "A new key may take up to 10 minutes to work", says a third party; the document is silent.
@@ -129,6 +148,15 @@ class Ometria(Vendor):
             help_text=_("City, state, postcode and country of the delivery and billing addresses."),
         ),
         OptionField(
+            name="base_currency",
+            label=_("Reporting currency"),
+            default="",
+            help_text=_(
+                "The currency your Ometria account reports in, such as EUR. Orders in another one are then sent with "
+                "the shop's own exchange rate, where it names one. Empty: Ometria converts by the rate of the day."
+            ),
+        ),
+        OptionField(
             name="store",
             label=_("Store when unknown"),
             default="",
@@ -152,8 +180,10 @@ class Ometria(Vendor):
     }
 
     def build(self, snapshot: OrderSnapshot, *, told: Told, account: Account, now: datetime) -> Request | Outcome:
-        """The document's ``Order``, whole each time. ``OrderExtended`` wants amounts in the account's own currency,
-        which the shop does not have: Ometria converts the order by the rates of the day."""
+        """The document's ``Order``, whole each time; ``OrderExtended`` where the shop names its own exchange rate.
+
+        Without one Ometria converts an order in a foreign currency by the rates of the day.
+        """
         options = {**{option.name: option.default for option in self.options}, **account.options}
         try:
             with localcontext(_WIDE):
@@ -181,14 +211,9 @@ class Ometria(Vendor):
 
     def read(self, response: Response, *, account: Account) -> Outcome:
         """ "200 OK: Order object successfully created or updated", and "403: API key is not authorised"."""
+        if problem := _read_problem(response, account):
+            return problem
         status = response.status
-        if status in (401, 403):
-            return credential_refused("key_refused", detail=f"HTTP {status}")
-        if status == 429:
-            return retry("rate_limited", detail="HTTP 429", retry_after=_wait(response))
-        outcome = read_http(response)
-        if outcome is not None:
-            return outcome if outcome.reason != "refused" else _read_refusal(response, account)
         reply = read_json_object(response)
         if reply is not None and _is_rejected(reply):
             return _read_refusal(response, account)
@@ -200,16 +225,92 @@ class Ometria(Vendor):
         # Not Ometria answering, perhaps; sent again, the order is only updated.
         return retry("unreadable_reply")
 
+    def build_page(self, *, account: Account, cursor: str) -> Request:
+        """ "List Orders", from an offset. The document gives it neither an order nor a filter."""
+        path = f"{PATH}?limit={PAGE}&offset={cursor or 0}"
+        return _build_reading(path, account, max_reply=PAGE * MAX_RECORD)
+
+    def read_page(self, response: Response, *, account: Account, cursor: str) -> Page | Outcome:
+        """ "Array<Order>". A short page need not be the last, for a vendor may give less than was asked for."""
+        if problem := _read_problem(response, account):
+            return problem
+        orders = _parse(response)
+        if response.status != 200 or not isinstance(orders, list):
+            return retry("unreadable_reply")
+        records = [record for record in map(_record, orders) if record]
+        if len(records) < len(orders):
+            return retry("unreadable_reply", detail="an order without an id")
+        return Page(records=records, next=str(int(cursor or 0) + len(records)) if records else None)
+
+    def build_one(self, reference: str, *, account: Account) -> Request:
+        """ "Get Order". The limit and offset that the document lists there mean nothing."""
+        path = f"{PATH}/{quote(clean_text(reference), safe='')}"
+        return _build_reading(path, account, max_reply=2 * MAX_RECORD)
+
+    def read_one(self, response: Response, *, account: Account) -> Record | None | Outcome:
+        """ "404: Order with specified ID was not found"."""
+        if response.status == 404:
+            return None
+        if problem := _read_problem(response, account):
+            return problem
+        return (_record(_parse(response)) if response.status == 200 else None) or retry("unreadable_reply")
+
+    def compare(self, request: Request, record: Record) -> Sequence[Difference]:
+        """Every field that is sent, and amounts and codes that no longer are; Ometria adds fields of its own."""
+        order = json.loads(request.body, parse_float=Decimal)
+        if "totals" in order and "totals" not in record.content:
+            order = _flatten(order, record.content.get("currency"))
+        return list(_differences(order, record.content))
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Amounts:
     """The order's money, ``subtotal + tax + shipping + discount = grand_total``; ``tax`` is None when not known."""
 
+    currency: str
     grand_total: Decimal
     subtotal: Decimal
     shipping: Decimal | None
     tax: Decimal | None
     discount: Decimal
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        return {
+            "grand_total": self.grand_total,
+            "subtotal": self.subtotal,
+            "shipping": self.shipping,
+            "tax": self.tax,
+            # "This value should be negative or 0. Not positive."
+            "discount": -self.discount if self.discount else None,
+            "currency": self.currency,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Exchange:
+    """The shop's own rate: how many units of ``base``, the account's currency, one unit of the order's is worth."""
+
+    rate: Decimal
+    base: str
+
+    def convert(self, amounts: _Amounts) -> _Amounts:
+        return _round_amounts(
+            amounts.grand_total * self.rate,
+            shipping=None if amounts.shipping is None else amounts.shipping * self.rate,
+            tax=None if amounts.tax is None else amounts.tax * self.rate,
+            discount=amounts.discount * self.rate,
+            currency=self.base,
+        )
+
+    def convert_line(self, line: Line) -> Line:
+        return replace(
+            line,
+            total=line.total * self.rate,
+            tax=None if line.tax is None else line.tax * self.rate,
+            discount=line.discount * self.rate,
+            refunded=line.refunded * self.rate,
+        )
 
 
 def _build(snapshot: OrderSnapshot, told: Told, account: Account, options: Mapping[str, Any]) -> Request | Outcome:
@@ -222,20 +323,29 @@ def _build(snapshot: OrderSnapshot, told: Told, account: Account, options: Mappi
     if not reference.strip("."):
         # "." and ".." would lead the request to another path.
         return refused("unreadable_order", detail="the reference")
-    currency = snapshot.currency.strip().upper()
-    if not (len(currency) == 3 and currency.isascii() and currency.isalpha()):
+    currency, base = snapshot.currency.strip().upper(), str(options["base_currency"]).strip().upper()
+    if not _is_currency(currency):
         return refused("bad_currency")
+    if base and not _is_currency(base):
+        return credential_refused("incomplete_credential", detail="the reporting currency")
     if snapshot.placed_at is None:
         return refused("no_date")
     _check_range(snapshot)
     amounts = find_amounts(snapshot, currency)
     if isinstance(amounts, Outcome):
         return amounts
+    exchange = None
+    if base not in ("", currency) and snapshot.exchange_rate is not None:
+        if snapshot.exchange_rate <= 0:
+            return refused("unreadable_order", detail="the exchange rate")
+        exchange = _Exchange(rate=snapshot.exchange_rate, base=base)
 
     # Every line wholly refunded is the full refund, whatever the shop calls its status.
     is_refunded = (told.status == REFUNDED and not told.is_sale) or _is_wholly_refunded(snapshot.lines)
     properties = _Properties(MAX_PROPERTIES, with_emails=bool(options["send_customer"]))
-    items = build_items(snapshot.lines, currency, options=options, properties=properties, as_placed=is_refunded)
+    items = build_items(
+        snapshot.lines, currency, options=options, properties=properties, exchange=exchange, as_placed=is_refunded
+    )
     if not items and any(line.quantity > 0 for line in snapshot.lines):
         return refused("no_items")
     order: dict[str, Any] = {
@@ -243,13 +353,7 @@ def _build(snapshot: OrderSnapshot, told: Told, account: Account, options: Mappi
         "id": reference,
         # Always when it was placed: a changed timestamp "can trigger automation campaigns".
         "timestamp": format_date(snapshot.placed_at),
-        "grand_total": amounts.grand_total,
-        "subtotal": amounts.subtotal,
-        "shipping": amounts.shipping,
-        "tax": amounts.tax,
-        # "This value should be negative or 0. Not positive."
-        "discount": -amounts.discount if amounts.discount else None,
-        "currency": currency,
+        **({"totals": _totals(exchange.convert(amounts).fields, amounts.fields)} if exchange else amounts.fields),
         "status": REFUNDED if is_refunded else clean_text(told.status),
         "is_valid": told.is_sale and not is_refunded,
         "customer": build_customer(snapshot.customer) if options["send_customer"] else None,
@@ -264,7 +368,7 @@ def _build(snapshot: OrderSnapshot, told: Told, account: Account, options: Mappi
         "billing_address": build_address(snapshot.billing) if options["send_addresses"] else None,
         "properties": properties.take(snapshot.properties),
     }
-    order = {name: value for name, value in order.items() if not _is_unknown(value)}
+    order = _known(order)
     body = to_json(order).encode("ascii")
     if len(body) >= MAX_RECORD:
         return refused("too_large")
@@ -301,11 +405,18 @@ def find_amounts(snapshot: OrderSnapshot, currency: str) -> _Amounts | Outcome:
             shipping -= min(rest, max(shipping, Decimal(0)))
         elif rest < 0:
             discount -= min(-rest, discount)
+    return _round_amounts(grand_total, shipping=shipping, tax=tax, discount=discount, currency=currency)
+
+
+def _round_amounts(
+    grand_total: Decimal, *, shipping: Decimal | None, tax: Decimal | None, discount: Decimal, currency: str
+) -> _Amounts:
     grand_total, discount = round_total(grand_total, currency), round_total(discount, currency)
     shipping = None if shipping is None else round_total(shipping, currency)
     tax = None if tax is None else round_total(tax, currency)
     subtotal = grand_total - (shipping or 0) - (tax or 0) + discount
     return _Amounts(
+        currency=currency,
         grand_total=grand_total,
         # A sum of decimals keeps the longer one's zeros.
         subtotal=round_total(subtotal, currency),
@@ -321,6 +432,7 @@ def build_items(
     *,
     options: Mapping[str, Any],
     properties: _Properties,
+    exchange: _Exchange | None = None,
     as_placed: bool = False,
 ) -> list[dict[str, Any]]:
     """The line items, refunds taken off unless ``as_placed``. A line wholly refunded stays, with quantity 0.
@@ -332,12 +444,18 @@ def build_items(
         codes = _codes(line, options)
         if codes and line.quantity > 0:
             placed = replace(line, quantity_refunded=Decimal(0), refunded=Decimal(0)) if as_placed else line
-            items.append({**codes, **_build_item(placed, currency, options=options, properties=properties)})
+            item = _measure(placed, currency, options)
+            if exchange:
+                converted = _measure(exchange.convert_line(placed), exchange.base, options)
+                item = _extend(item, base={**converted, "currency": exchange.base}, currency=currency)
+            item["properties"] = properties.take(_details(placed))
+            items.append({**codes, **_known(item)})
     return items
 
 
-def _build_item(line: Line, currency: str, *, options: Mapping[str, Any], properties: _Properties) -> dict[str, Any]:
-    quantity, quantity_refunded = line.quantity, min(max(line.quantity_refunded, Decimal(0)), line.quantity)
+def _measure(line: Line, currency: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The item's quantities and amounts."""
+    quantity, quantity_refunded = line.quantity, _quantity_refunded(line)
     left = (quantity - quantity_refunded) / quantity
     refunded = max(line.refunded, Decimal(0)) or line.total * (1 - left)
     if line.total >= 0:
@@ -346,10 +464,7 @@ def _build_item(line: Line, currency: str, *, options: Mapping[str, Any], proper
     total = round_total(line.total - refunded, currency)
     # The part of the line's money that is left after refunds; a line of no money goes by its quantity.
     part = total / line.total if line.total else left
-    details = line.detail_pairs
-    if not _is_whole(quantity) or not _is_whole(quantity_refunded):
-        # "integer": 1.5 kg is one piece that says so.
-        details = {"quantity": quantity - quantity_refunded, **details}
+    if _is_in_parts(line):
         is_gone = quantity_refunded == quantity
         quantity, quantity_refunded = Decimal(1), Decimal(1 if is_gone else 0)
     # The examples contradict each other: subtotal 100 = total 100 beside discount -10, 99 - 4 = 95 elsewhere. The
@@ -359,7 +474,7 @@ def _build_item(line: Line, currency: str, *, options: Mapping[str, Any], proper
     is_net = options["unit_price"] != "gross" and line.tax is not None
     price = line.total + abs(line.discount) - (line.tax or 0 if is_net else 0)
     subtotal = total + discount - (tax or 0 if is_net else 0)
-    item: dict[str, Any] = {
+    return {
         # "not inclusive of any refunded items"
         "quantity": int(quantity - quantity_refunded),
         "quantity_refunded": int(quantity_refunded) or None,
@@ -371,9 +486,39 @@ def _build_item(line: Line, currency: str, *, options: Mapping[str, Any], proper
         "total": total,
         # "Must be a negative number": never 0.
         "discount": -discount if discount else None,
-        "properties": properties.take(details),
     }
-    return {name: value for name, value in item.items() if not _is_unknown(value)}
+
+
+def _extend(item: dict[str, Any], *, base: dict[str, Any], currency: str) -> dict[str, Any]:
+    """The item with its amounts in both currencies.
+
+    ``OrderLineItem`` requires ``unit_price`` and ``subtotal`` also beside ``totals``, and the document's own
+    ``OrderExtended`` repeats the former; its other amounts are in ``totals`` alone.
+    """
+    names = ("currency", "unit_price", "discount", "refunded", "subtotal", "tax", "total")
+    totals = ({name: amounts.get(name) for name in names} for amounts in (base, {**item, "currency": currency}))
+    kept = ("quantity", "quantity_refunded", "unit_price", "subtotal")
+    return {**{name: item[name] for name in kept}, "totals": _totals(*totals)}
+
+
+def _totals(base: dict[str, Any], local: dict[str, Any]) -> dict[str, Any]:
+    """``OrderExtendedTotals``: "base currency" is the account's, "local" the one the order was sold in."""
+    return {"base": _known(base), "local": _known(local)}
+
+
+def _details(line: Line) -> Mapping[str, Any]:
+    """ "integer": 1.5 kg is one piece that says so."""
+    if _is_in_parts(line):
+        return {"quantity": line.quantity - _quantity_refunded(line), **line.detail_pairs}
+    return line.detail_pairs
+
+
+def _quantity_refunded(line: Line) -> Decimal:
+    return min(max(line.quantity_refunded, Decimal(0)), line.quantity)
+
+
+def _is_in_parts(line: Line) -> bool:
+    return not _is_whole(line.quantity) or not _is_whole(_quantity_refunded(line))
 
 
 def _codes(line: Line, options: Mapping[str, Any]) -> dict[str, str]:
@@ -467,7 +612,9 @@ def _property(value: object) -> str:
 
 def _check_range(snapshot: OrderSnapshot) -> None:
     """Raise for what is no number or no amount: a NaN passes through rounding."""
-    numbers: list[Decimal | None] = [snapshot.total, snapshot.shipping, snapshot.discount, snapshot.tax]
+    numbers: list[Decimal | None] = [
+        snapshot.total, snapshot.shipping, snapshot.discount, snapshot.tax, snapshot.exchange_rate,
+    ]  # fmt: skip
     for line in snapshot.lines:
         numbers += [line.quantity, line.total, line.tax, line.discount, line.quantity_refunded, line.refunded]
     check_amounts(*numbers)
@@ -482,9 +629,13 @@ def _is_whole(quantity: Decimal) -> bool:
     return quantity == quantity.to_integral_value()
 
 
-def _is_unknown(value: object) -> bool:
-    """Whether ``value`` says nothing: an empty string "is not a valid value" where another is expected."""
-    return value is None or value == "" or value == {} or value == []
+def _is_currency(code: str) -> bool:
+    return len(code) == 3 and code.isascii() and code.isalpha()
+
+
+def _known(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """``fields`` without what says nothing: an empty string "is not a valid value" where another is expected."""
+    return {name: value for name, value in fields.items() if value not in (None, "", {}, [])}
 
 
 def _key(account: Account) -> str:
@@ -507,6 +658,17 @@ def _is_rejected(reply: Mapping[str, Any]) -> bool:
     return isinstance(rejected, int) and rejected > 0
 
 
+def _read_problem(response: Response, account: Account) -> Outcome | None:
+    """The outcome that the HTTP status decides, or None where the body must be read."""
+    status = response.status
+    if status in (401, 403):
+        return credential_refused("key_refused", detail=f"HTTP {status}")
+    if status == 429:
+        return retry("rate_limited", detail="HTTP 429", retry_after=_wait(response))
+    outcome = read_http(response)
+    return _read_refusal(response, account) if outcome and outcome.reason == "refused" else outcome
+
+
 def _read_refusal(response: Response, account: Account) -> Outcome:
     """No error body is documented, so it is kept as it came, redacted."""
     detail = excerpt(response, account)
@@ -526,5 +688,106 @@ def _shown(order: Mapping[str, Any], key: str, *, left_out: int) -> str:
 
 
 def _without_people(value: Mapping[str, Any]) -> dict[str, Any]:
-    hidden = {"customer", "shipping_address", "billing_address", "properties"}
-    return {name: "…" if name in hidden else part for name, part in value.items()}
+    return {name: "…" if name in _PERSONAL else part for name, part in value.items()}
+
+
+# Reading back
+
+
+def _build_reading(path: str, account: Account, *, max_reply: int) -> Request:
+    url = account.base_url.strip().rstrip("/") + path
+    return Request(
+        url=url, body=b"", headers=_headers(account), shown="", fingerprint="", method="GET", max_reply=max_reply
+    )
+
+
+def _parse(response: Response) -> object:
+    """The body as JSON, its numbers as ``Decimal``; None when it is none."""
+    try:
+        return json.loads(response.body.decode("utf-8-sig"), parse_float=Decimal)
+    except (ValueError, ArithmeticError, RecursionError):
+        return None
+
+
+def _record(order: object) -> Record | None:
+    if not isinstance(order, Mapping):
+        return None
+    reference = order.get("id")
+    return Record(reference=reference, content=order) if isinstance(reference, str) and reference else None
+
+
+def _flatten(order: Mapping[str, Any], currency: object) -> Mapping[str, Any]:
+    """An ``OrderExtended`` as an ``Order``, which is all that is documented for reading back, in ``currency``."""
+    part = next((name for name, totals in order["totals"].items() if totals["currency"] == currency), None)
+    if part is None:
+        return order
+    items = [{**item, **item["totals"][part]} for item in order.get("lineitems", ())]
+    items = [{name: value for name, value in item.items() if name not in ("totals", "currency")} for item in items]
+    plain = {name: value for name, value in order.items() if name not in ("totals", "lineitems")}
+    return {**plain, **order["totals"][part], "lineitems": items}
+
+
+def _differences(ours: Mapping[str, Any], held: Mapping[str, Any], path: str = "") -> Iterator[Difference]:
+    for name in [*ours, *sorted(_MEANT_WHEN_ABSENT & held.keys() - ours.keys())]:
+        mine, theirs, field = ours.get(name), held.get(name), path + name
+        if name == "lineitems":
+            yield from _item_differences(ours[name], theirs)
+        elif isinstance(mine, Mapping):
+            inner = _differences(mine, theirs if isinstance(theirs, Mapping) else {}, field + ".")
+            # The names of custom properties are the shop's own.
+            yield from inner if name != "properties" else [Difference(field=field)] if any(inner) else []
+        elif not _is_same(name, mine, theirs):
+            is_personal = not _PERSONAL.isdisjoint(path.split("."))
+            shown = {} if is_personal else {"shop": _as_text(mine), "vendor": _as_text(theirs)}
+            yield Difference(field=field, **shown)
+
+
+def _item_differences(ours: Sequence[Mapping[str, Any]], held: object) -> Iterator[Difference]:
+    """Item by item, paired by their codes: nothing says that the vendor keeps their order."""
+    theirs = [item for item in held if isinstance(item, Mapping)] if isinstance(held, list) else []
+    if len(theirs) != len(ours):
+        yield Difference(field="lineitems (count)", shop=str(len(ours)), vendor=str(len(theirs)))
+        return
+    for mine, item in zip(sorted(ours, key=_item_code), sorted(theirs, key=_item_code), strict=True):
+        yield from _differences(mine, item, f"lineitems[{_item_code(mine)}].")
+
+
+def _item_code(item: Mapping[str, Any]) -> str:
+    return str(item.get("sku") or item.get("product_id"))
+
+
+def _is_same(name: str, mine: object, theirs: object) -> bool:
+    """Numbers as numbers, times as moments; what is absent is as good as 0 or nothing, but no flag."""
+    if name == "timestamp":
+        return _moment(mine) == _moment(theirs)
+    if isinstance(mine, bool):
+        return mine is theirs
+    if isinstance(mine, int | Decimal) or isinstance(theirs, int | Decimal):
+        number = _number(theirs)
+        return number is not None and _number(mine) == number
+    return (mine or "") == (theirs or "")
+
+
+def _number(value: object) -> Decimal | None:
+    """``value`` as a finite number, 0 where there is none; None for what is no number."""
+    try:
+        number = Decimal(str(value or 0))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and not isinstance(value, bool) else None
+
+
+def _moment(value: object) -> datetime | None:
+    """ "YYYY-MM-DDThh:mm:ss+Z"; UTC where the offset is absent."""
+    try:
+        moment = datetime.fromisoformat(str(value))
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _as_text(value: object) -> str:
+    """A value of the record in short; what has parts is not shown, for anything may be in it."""
+    if isinstance(value, Mapping | list):
+        return "…"
+    return str(value).lower() if isinstance(value, bool) else str("" if value is None else value)[:MAX_SHOWN]

@@ -90,6 +90,7 @@ def any_order(base: OrderSnapshot) -> st.SearchStrategy[OrderSnapshot]:
             "shipping": st.none() | any_amount,
             "discount": any_amount,
             "tax": st.none() | any_amount,
+            "exchange_rate": st.none() | any_amount,
             "is_offline": st.booleans(),
             "channel": any_text,
             "store": any_text,

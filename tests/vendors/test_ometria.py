@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -18,7 +19,7 @@ from optico_sync.sandbox.ledger import Config
 from optico_sync.sandbox.vendors import OMETRIA as OMETRIA_TWIN
 from optico_sync.snapshot import Address, Customer, Line, OrderSnapshot
 from optico_sync.vendors import get_vendor
-from optico_sync.vendors.base import Account, Request, Response, Told
+from optico_sync.vendors.base import Account, Difference, Page, Record, Request, Response, Told
 from tests.vendors.judge import verdict
 from tests.vendors.strategies import any_body, any_headers, any_order, any_status, any_text, iso_currency
 
@@ -309,6 +310,72 @@ def test_sku_only_names_no_product_id() -> None:
     assert reason(replace(O1, lines=(replace(WIDGET, sku="", product_key=""),), total=None, tax=None)) == "no_items"
 
 
+BASE = {"currency": "GBP", "grand_total": D("99.1"), "subtotal": D("79.32"), "shipping": D("3.92"), "tax": D("15.86")}
+LOCAL = {"currency": "EUR", "grand_total": D("123.88"), "subtotal": D("99.15"), "shipping": D("4.9"), "tax": D("19.83")}
+EXTENDED_LINE_1 = {
+    "product_id": "100",
+    "sku": "PROD-001",
+    "quantity": 2,
+    "unit_price": D("24.99"),
+    "subtotal": D("49.98"),
+    "totals": {
+        "base": {
+            "currency": "GBP",
+            "unit_price": D("19.992"),
+            "subtotal": D("39.98"),
+            "tax": D(8),
+            "total": D("47.98"),
+        },
+        "local": {
+            "currency": "EUR",
+            "unit_price": D("24.99"),
+            "subtotal": D("49.98"),
+            "tax": D(10),
+            "total": D("59.98"),
+        },
+    },
+}
+
+
+def test_an_exchange_rate_of_the_shop_makes_an_extended_order() -> None:
+    content = sent(replace(O1, exchange_rate=D("0.8")), base_currency="gbp")
+    assert content.pop("totals") == {"base": BASE, "local": LOCAL}
+    assert content.pop("lineitems")[0] == EXTENDED_LINE_1
+    plain = {name: value for name, value in GOLDEN.items() if name not in LOCAL and name != "lineitems"}
+    assert content == plain
+
+
+@pytest.mark.parametrize(
+    ("rate", "base"), [(D("0.8"), ""), (D("0.8"), "EUR"), (None, "GBP")], ids=["no base", "same currency", "no rate"]
+)
+def test_without_a_rate_or_a_foreign_currency_the_order_is_plain(rate: Decimal | None, base: str) -> None:
+    assert sent(replace(O1, exchange_rate=rate), base_currency=base) == GOLDEN
+
+
+def test_extended_refund_and_discounts_in_both_currencies() -> None:
+    lines = (replace(WIDGET, discount=D(6), quantity_refunded=D(1)), GADGET)
+    snapshot = replace(O1, lines=lines, discount=D(5), total=D("118.88"), exchange_rate=D(2))
+    content = sent(snapshot, base_currency="GBP")
+    assert [content["totals"][name]["discount"] for name in ("base", "local")] == [D(-10), D(-5)]
+    item = content["lineitems"][0]
+    assert (item["quantity"], item["quantity_refunded"]) == (1, 1)
+    for name, discount, refunded in (("base", D(-6), D("59.98")), ("local", D(-3), D("29.99"))):
+        part = item["totals"][name]
+        assert (part["discount"], part["refunded"]) == (discount, refunded)
+        assert part["subtotal"] + part["discount"] + part["tax"] == part["total"]
+
+
+@pytest.mark.parametrize("rate", [D(0), D(-1), D("NaN"), D("1E+99")])
+def test_a_senseless_exchange_rate_is_refused(rate: Decimal) -> None:
+    result = attempt(replace(O1, exchange_rate=rate), base_currency="GBP")
+    assert isinstance(result, Outcome) and result.reason == "unreadable_order"
+
+
+def test_a_reporting_currency_that_is_none_stops_the_credential() -> None:
+    result = attempt(O1, base_currency="euros")
+    assert isinstance(result, Outcome) and result.scope is Scope.CREDENTIAL
+
+
 def test_shipping_tax_is_said_once() -> None:
     content = sent(replace(O1, tax=D("20.65")))
     assert (content["tax"], content["shipping"], content["subtotal"]) == (D("20.65"), D("4.08"), D("99.15"))
@@ -332,15 +399,143 @@ def test_probe_reads_a_list() -> None:
         assert OMETRIA.read_probe(response, account=account()).is_good is is_good
 
 
+# reading back
+
+
+def answered(content: object, status: int = 200) -> Response:
+    return Response(status=status, headers={}, body=json.dumps(content).encode())
+
+
+def read_page(content: object, cursor: str = "", status: int = 200) -> Page | Outcome:
+    return OMETRIA.read_page(answered(content, status), account=account(), cursor=cursor)
+
+
+def compare(request: Request, **changes: Any) -> list[Difference]:
+    return list(OMETRIA.compare(request, Record(reference="1001", content={**parse(request), **changes})))
+
+
+def test_a_page_is_asked_for_by_offset() -> None:
+    urls = [OMETRIA.build_page(account=account(), cursor=cursor).url for cursor in ("", "250")]
+    base = "https://api.ometria.com/v2/orders?limit=250&offset="
+    assert urls == [base + "0", base + "250"]
+    request = OMETRIA.build_page(account=account(), cursor="")
+    assert (request.method, request.body, request.max_reply) == ("GET", b"", 15_000_000)
+
+
+def test_one_order_is_asked_for_at_the_address_it_was_sent_to() -> None:
+    snapshot = replace(O1, reference="A/1001 #7é")
+    request = OMETRIA.build_one(snapshot.reference, account=account())
+    assert (request.method, request.url) == ("GET", build(snapshot).url)
+
+
+def test_a_short_page_is_not_the_last_but_an_empty_one_is() -> None:
+    page = read_page([{"id": "1"}, {"id": "2"}], cursor="250")
+    assert isinstance(page, Page)
+    assert ([record.reference for record in page.records], page.next) == (["1", "2"], "252")
+    assert read_page([]) == Page(records=[], next=None)
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "reason"),
+    [
+        ({}, 200, "unreadable_reply"),
+        ([{"id": 7}], 200, "unreadable_reply"),
+        ([], 201, "unreadable_reply"),
+        ([], 403, "key_refused"),
+        ([], 404, "wrong_address"),
+        ([], 429, "rate_limited"),
+        ([], 500, "vendor_error"),
+    ],
+)
+def test_a_page_that_is_none_says_why(content: object, status: int, reason: str) -> None:
+    outcome = read_page(content, status=status)
+    assert isinstance(outcome, Outcome) and outcome.reason == reason
+
+
+def test_only_not_found_means_that_the_vendor_has_none() -> None:
+    assert OMETRIA.read_one(answered({"error": "x"}, 404), account=account()) is None
+    for response in (answered({"error": "x"}), answered({}, 403), Response(status=200, headers={}, body=b"<html>")):
+        assert isinstance(OMETRIA.read_one(response, account=account()), Outcome)
+
+
+def test_fields_of_the_vendor_are_no_difference() -> None:
+    assert compare(build(O1), total_unit_quantity_refunded=0, web_id="9", ip_address="127.0.0.1") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ({"grand_total": 1}, ("grand_total", "123.88", "1")),
+        ({"grand_total": "123.880"}, None),
+        ({"grand_total": "x"}, ("grand_total", "123.88", "x")),
+        ({"grand_total": None}, ("grand_total", "123.88", "")),
+        ({"grand_total": {"a": 1}}, ("grand_total", "123.88", "…")),
+        ({"is_valid": None}, ("is_valid", "true", "")),
+        ({"is_valid": 1}, ("is_valid", "true", "1")),
+        ({"timestamp": "2024-03-15T14:25:07+01"}, None),
+        ({"timestamp": "2024-03-15T13:25:08Z"}, ("timestamp", "2024-03-15T13:25:07+00:00", "2024-03-15T13:25:08Z")),
+        ({"discount": 0}, None),
+        ({"discount": -5}, ("discount", "", "-5")),
+        ({"coupon_code": None}, None),
+        ({"coupon_code": "X"}, ("coupon_code", "", "X")),
+        ({"customer": None}, ("customer.id", None, None)),
+        ({"lineitems": None}, ("lineitems (count)", "2", "0")),
+    ],
+)
+def test_a_difference_names_the_field(change: dict[str, Any], difference: tuple[str, Any, Any] | None) -> None:
+    found = [(one.field, one.shop, one.vendor) for one in compare(build(O1), **change)]
+    assert found[:1] == ([difference] if difference else [])
+
+
+def test_what_a_person_may_have_typed_is_only_said_to_differ() -> None:
+    lines = (replace(WIDGET, details={"engraving": "for Anna"}), GADGET)
+    request = build(replace(O1, lines=lines, properties={"gift": "for Zoë"}))
+    items = [{**item, "properties": {"engraving": "for Bob"}} for item in parse(request)["lineitems"]]
+    found = compare(request, customer={"email": "x@example.com"}, properties={}, lineitems=items)
+    assert {(one.field, one.shop, one.vendor) for one in found} == {
+        (field, None, None)
+        for field in (
+            "customer.id",
+            "customer.email",
+            "customer.firstname",
+            "customer.lastname",
+            "properties",
+            "lineitems[PROD-001].properties",
+        )
+    }
+
+
+@pytest.mark.parametrize("currency", ["EUR", "GBP"])
+def test_an_extended_order_that_comes_back_as_an_order_is_in_step(currency: str) -> None:
+    """The document reads back ``Order`` only, and does not say in which currency."""
+    request = build(replace(O1, exchange_rate=D("0.8")), base_currency="GBP")
+    extended = parse(request)
+    part = "local" if currency == "EUR" else "base"
+    held = {name: value for name, value in extended.items() if name != "totals"} | extended["totals"][part]
+    held["lineitems"] = [{**item, **item.pop("totals")[part]} for item in held["lineitems"]]
+    assert OMETRIA.compare(request, Record(reference="1001", content=held)) == []
+    changed = Record(reference="1001", content={**held, "grand_total": 1})
+    assert [one.field for one in OMETRIA.compare(request, changed)] == ["grand_total"]
+    assert compare(request) == []
+
+
 JUDGE = Config(ometria_keys=frozenset({KEY}))
 
 
 @settings(max_examples=200)
-@given(any_order(O1), any_text, st.booleans(), st.sampled_from(["net", "gross"]), st.booleans())
+@given(
+    any_order(O1),
+    any_text,
+    st.booleans(),
+    st.sampled_from(["net", "gross"]),
+    st.booleans(),
+    st.sampled_from(["", "GBP"]),
+)
 def test_any_order_builds_what_the_sandbox_accepts_or_says_why_not(
-    snapshot: OrderSnapshot, status: str, is_sale: bool, price: str, addresses: bool
+    snapshot: OrderSnapshot, status: str, is_sale: bool, price: str, addresses: bool, base: str
 ) -> None:
-    result = attempt(snapshot, status, is_sale=is_sale, unit_price=price, send_addresses=addresses)
+    options = {"unit_price": price, "send_addresses": addresses, "base_currency": base}
+    result = attempt(snapshot, status, is_sale=is_sale, **options)
     if isinstance(result, Outcome):
         assert result.reason in REASONS
     else:
@@ -375,3 +570,30 @@ def test_read_is_total_and_only_success_is_delivered(status: int, body: bytes, h
     assert status < 300 or outcome.kind is not Kind.DELIVERED
     if outcome.reason == "accepted":
         assert status == 200 and (not body.strip() or isinstance(json.loads(body), dict))
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | any_text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_text, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150)
+@given(any_status, st.binary() | anything.map(lambda content: json.dumps(content).encode()))
+def test_reading_back_is_total(status: int, body: bytes) -> None:
+    response = Response(status=status, headers={}, body=body)
+    page = OMETRIA.read_page(response, account=account(), cursor="")
+    one = OMETRIA.read_one(response, account=account())
+    assert isinstance(page, Page) or page.reason in REASONS
+    assert one is None or isinstance(one, Record) or one.reason in REASONS
+
+
+@settings(max_examples=150)
+@given(st.dictionaries(st.sampled_from([*GOLDEN, "discount", "coupon_code"]), anything))
+def test_any_record_can_be_compared(changes: dict[str, Any]) -> None:
+    request = build(O1)
+    page = read_page([{**json.loads(request.body), **changes, "id": "1001"}])
+    assert isinstance(page, Page)
+    differing = [re.split(r"[.\[ ]", one.field)[0] for one in OMETRIA.compare(request, page.records[0])]
+    assert set(differing) <= changes.keys()

@@ -10,8 +10,11 @@ from optico_sync.outcome import Outcome, delivered, not_sent, retry
 from optico_sync.snapshot import OrderSnapshot
 from optico_sync.vendors.base import (
     Account,
+    Difference,
     Manner,
     OptionField,
+    Page,
+    Record,
     Request,
     Response,
     SecretField,
@@ -97,3 +100,39 @@ class Slow(Newest):
     name = "slow"
     label = "Slow"
     rate = 4.0
+
+
+class Bookish(Newest):
+    """Offers to read back what it holds, one record a page, with cursors of its own."""
+
+    name = "bookish"
+    label = "Bookish"
+    reads_back = True
+
+    def build_page(self, *, account: Account, cursor: str) -> Request:
+        return self._get(f"{account.base_url}?after={cursor}")
+
+    def read_page(self, response: Response, *, account: Account, cursor: str) -> Page | Outcome:
+        content = json.loads(response.body)
+        return Page(records=[_held(order) for order in content["orders"]], next=content["next"])
+
+    def build_one(self, reference: str, *, account: Account) -> Request:
+        return self._get(f"{account.base_url}?id={reference}")
+
+    def read_one(self, response: Response, *, account: Account) -> Record | None | Outcome:
+        return _held(json.loads(response.body)) if response.status == 200 else None
+
+    def compare(self, request: Request, record: Record) -> list[Difference]:
+        ours = json.loads(request.body)
+        return [
+            Difference(field=name, shop=str(value), vendor=str(record.content.get(name)))
+            for name, value in ours.items()
+            if value != record.content.get(name)
+        ]
+
+    def _get(self, url: str) -> Request:
+        return Request(url=url, body=b"", headers={}, shown="", fingerprint="", method="GET")
+
+
+def _held(order: dict[str, Any]) -> Record:
+    return Record(reference=order["id"], content=order)

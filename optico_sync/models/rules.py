@@ -1,0 +1,81 @@
+"""What a credential is told about an order or cart: its owner's decisions, read once for many of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from optico_sync.exceptions import Unreadable
+from optico_sync.models.credentials import RoutingRule, StatusMapping, VendorCredential
+from optico_sync.models.sync import Subject
+from optico_sync.outcome import Outcome, not_sent, refused
+from optico_sync.snapshot import CartSnapshot, OrderSnapshot
+from optico_sync.vendors.base import Account, Request, Told
+
+_Snapshot = TypeVar("_Snapshot", bound=OrderSnapshot | CartSnapshot)
+
+logger = logging.getLogger(__name__)
+
+
+class Rules:
+    """Start date, routing rules and status mappings of one credential. Two queries."""
+
+    def __init__(self, credential: VendorCredential, using: str) -> None:
+        self._credential = credential
+        self._vendor = credential.spec
+        self._mappings = {
+            mapping.shop_status: mapping
+            for mapping in StatusMapping.objects.using(using).filter(credential=credential).select_related("declared")
+        }
+        self._routing = list(RoutingRule.objects.using(using).filter(credential__vendor=credential.vendor))
+
+    def admit(self, snapshot: _Snapshot | Unreadable | None, subject: Subject) -> _Snapshot | Outcome:
+        """The order or cart with its attribution, or the outcome that holds whatever its status."""
+        if snapshot is None:
+            return not_sent("order_deleted" if subject.kind == Subject.Kind.ORDER else "cart_over")
+        if isinstance(snapshot, Unreadable):
+            return refused("unreadable_order", detail=str(snapshot))
+        if isinstance(snapshot, CartSnapshot):
+            if not snapshot.is_open:
+                return not_sent("cart_over")
+            began_at = subject.changed_at
+        else:
+            began_at = snapshot.placed_at or subject.created_at
+        if began_at < self._credential.start_at:
+            return not_sent("before_start")
+        if self._routing:
+            rule = next((rule for rule in self._routing if rule.fits(snapshot)), None)
+            if rule is None:
+                return not_sent("no_rule")
+            if rule.credential_id != self._credential.pk:
+                return not_sent("other_credential")
+        return dataclasses.replace(snapshot, attribution=subject.attribution.or_else(snapshot.attribution))
+
+    def tell(self, shop_status: str) -> Told | Outcome:
+        """What ``shop_status`` becomes at the vendor, or why it is not told."""
+        mapping = self._mappings.get(shop_status)
+        if mapping and mapping.choice == StatusMapping.Choice.DO_NOT_SEND:
+            return not_sent("status_not_sent")
+        if mapping is None or mapping.declared is None:
+            return refused("unmapped_status", detail=shop_status)
+        return Told(status=mapping.declared.name, is_sale=mapping.declared.is_sale)
+
+    def build(self, order: OrderSnapshot, told: Told, *, account: Account, now: datetime) -> Request | Outcome:
+        """What the vendor makes of an order."""
+        return self._guarded(partial(self._vendor.build, order, told=told, account=account, now=now))
+
+    def build_cart(self, cart: CartSnapshot, *, account: Account, now: datetime) -> Request | Outcome:
+        """What the vendor makes of a cart."""
+        return self._guarded(partial(self._vendor.build_cart, cart, account=account, now=now))
+
+    def _guarded(self, build: Callable[[], Request | Outcome]) -> Request | Outcome:
+        """A bug in a vendor spoils only that order or cart."""
+        try:
+            return build()
+        except Exception as error:
+            logger.error("%s could not build a request (%s).", self._vendor.name, type(error).__name__)
+            return refused("unreadable_order", detail=type(error).__name__)
