@@ -164,7 +164,7 @@ class Optico(Vendor):
             return not_sent("carts_off")
         if not clean_visit_id(cart.attribution.visit_id):
             return not_sent("no_visit")
-        fields = _common_fields(cart.key, cart, account)
+        fields = _common_fields(clean_text(cart.key), cart, account)
         if isinstance(fields, Outcome):
             return fields
         if all(line.quantity <= 0 for line in cart.lines):
