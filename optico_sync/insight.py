@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from optico_sync.attribution import NOTHING, Attribution
 from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import Attempt, OutboxEvent, RelayState, Subject, SyncState, VendorCredential, Worker
 from optico_sync.models.clock import database_now
@@ -283,6 +284,34 @@ def orders_where(
         for credential in asked:
             found |= Q(~Exists(SyncState.objects.filter(subject=OuterRef("pk"), credential=credential)))
     return found
+
+
+def orders_attributed(to: str) -> Q:
+    """The subjects credited to a ``visit``, to a ``call``, or to ``no`` one."""
+    match to:
+        case "visit":
+            return ~Q(visit_id="")
+        case "call":
+            return ~Q(call_id="")
+        case "no":
+            return Q(visit_id="", call_id="")
+    raise ValueError(f"Orders are attributed to a visit, a call or no one, not to {to!r}.")
+
+
+def orders_named(term: str, kind: str = Subject.Kind.ORDER) -> Q:
+    """By index only: the beginning of a reference, or a whole key. Words are not split."""
+    return Q(reference__startswith=term) | Q(kind=kind, key=term)
+
+
+def attribution_of(key: str) -> Attribution:
+    """What is known of whose the order is, changes that no worker has taken up yet included. Two queries."""
+    whose = {"kind": Subject.Kind.ORDER, "key": key}
+    subject = Subject.objects.filter(**whose).first()
+    seen = subject.attribution if subject else NOTHING
+    waiting = OutboxEvent.objects.filter(**whose, relation="", relayed_at__isnull=True).order_by("pk")
+    for event in waiting[:MAX_CHANGES]:
+        seen = seen.or_else(event.attribution)
+    return seen
 
 
 def reasons(known: Sequence[VendorCredential]) -> list[str]:

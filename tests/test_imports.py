@@ -46,6 +46,8 @@ FLOORS = {
 
 #: Imports beside, each with its reason: (module or its beginning, room it may import).
 BESIDE = {
+    # A wrong visit has an error of its own.
+    ("attribution", "exceptions"),
     # A snapshot carries its attribution.
     ("snapshot", "attribution"),
     # The vendors' registry holds rows of the settings.

@@ -57,7 +57,10 @@ class Subject(models.Model):
         verbose_name = _("order")
         verbose_name_plural = _("orders")
         constraints = [models.UniqueConstraint(fields=["kind", "key"], name="optico_sync_subject_once")]
-        permissions = [("resend_subject", _("Can send again, hold and release orders"))]
+        permissions = [
+            ("resend_subject", _("Can send again, hold and release orders")),
+            ("attribute_subject", _("Can say whose visit or call an order belongs to")),
+        ]
 
     def __str__(self) -> str:
         return self.reference or self.key
@@ -76,6 +79,8 @@ class Subject(models.Model):
         HEADER = HEADER, _("the header of a headless shop")
         ORDER = ORDER, _("the order in the shop")
         CART = CART, _("the cart")
+        #: By ``set_attribution``: somebody said it outright.
+        STATED = "stated", _("a program that said so")
 
     def attribute(self, seen: Attribution, *, source: str) -> None:
         """Fill what is not known yet, with ``source`` unless ``seen`` knows better; not saved. First values win."""
@@ -102,6 +107,8 @@ class OutboxEvent(models.Model):
         SAVED = "saved", _("saved")
         RELATED = "related", _("part of it saved")
         DELETED = "deleted", _("deleted")
+        #: Somebody said outright whose visit or call it belongs to.
+        ATTRIBUTED = "attributed", _("attributed")
 
     kind = models.CharField(max_length=20, choices=Subject.Kind)
     #: Key of the subject, or of the related object when ``relation`` says how the relay finds the subject from it.
@@ -137,6 +144,16 @@ class OutboxEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key} {self.change}"
+
+    @property
+    def attribution(self) -> Attribution:
+        return Attribution(
+            visit_id=self.visit_id,
+            call_id=self.call_id,
+            agent=self.agent,
+            cart_key=self.cart_key,
+            source=self.source,
+        )
 
 
 class RelayState(models.Model):
