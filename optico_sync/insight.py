@@ -1,6 +1,6 @@
 """Read-only questions: where does an order stand, what happened to it, does everything run?
 
-No answer is guessed, and none is costly: what could grow is bounded, except ``totals``, which counts.
+No answer is guessed, and none is costly: what could grow is bounded.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from django.core.exceptions import FieldError, ValidationError
 from django.db import models, router
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, Min, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -137,6 +137,16 @@ def oldest_waiting(known: Sequence[VendorCredential]) -> Oldest | None:
         return None
     credential = next(one for one in known if one.pk == state.credential_id)
     return Oldest(order=str(state.subject), credential=credential, since=state.due_at)
+
+
+def waiting_since(known: Collection[VendorCredential]) -> dict[int, datetime]:
+    """By primary key of each credential: the last change of the order that has waited longest for it.
+
+    What rests on purpose does not count. One statement, which reads what waits and nothing else.
+    """
+    orders = SyncState.objects.filter(credential__in=known, subject__kind=Subject.Kind.ORDER)
+    waiting = orders.filter(state__in=SyncState.PENDING).exclude(reason="hold_period")
+    return dict(waiting.order_by().values_list("credential").annotate(Min("subject__changed_at")))
 
 
 # orders

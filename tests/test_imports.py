@@ -33,6 +33,7 @@ FLOORS = {
     "figures": 4,
     "setup": 4,
     "charts": 1,
+    "health": 4,
     "probe": 4,
     "engines": 5,
     "admin": 5,
@@ -52,6 +53,9 @@ BESIDE = {
     ("snapshot", "attribution"),
     # The vendors' registry holds rows of the settings.
     ("vendors", "conf"),
+    # Whether all is well follows from the answers to smaller questions.
+    ("health", "insight"),
+    ("health", "figures"),
     # A command starts the worker that comes with the app.
     ("management", "engines"),
     # Connecting the receivers and the checks is what it is for.

@@ -89,6 +89,6 @@ class AttributedFilter(admin.SimpleListFilter):
         return [("visit", _("to a visit")), ("call", _("to a call")), ("no", _("to nobody"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Subject]) -> QuerySet[Subject]:
-        to = self.value()
+        to = self.value() or ""
         is_known = to in dict(self.lookup_choices)
         return queryset.filter(insight.orders_attributed(to)) if is_known else queryset

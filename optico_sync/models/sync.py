@@ -192,14 +192,22 @@ class SyncStateQuerySet(models.QuerySet["SyncState"]):
 
     def totals(self, credential: VendorCredential, kind: str = Subject.Kind.ORDER) -> dict[str, int]:
         """How many orders, or carts, stand where: six numbers that add up to all of them. Counts every row."""
-        counts = dict.fromkeys(SyncState.State.values, 0)
-        rows = self.filter(credential=credential, subject__kind=kind).order_by().values_list("state")
-        for state, count in rows.annotate(models.Count("pk")):
-            is_held = state in SyncState.PENDING and credential.hold_reason
-            counts[SyncState.State.HELD if is_held else state] += count
+        return self.totals_of([credential], kind)[credential.pk]
+
+    def totals_of(
+        self, credentials: Collection[VendorCredential], kind: str = Subject.Kind.ORDER
+    ) -> dict[int, dict[str, int]]:
+        """The same by primary key of each credential, in two statements however many there are."""
+        counts = {credential.pk: dict.fromkeys(SyncState.State.values, 0) for credential in credentials}
+        is_holding = {credential.pk: bool(credential.hold_reason) for credential in credentials}
+        rows = self.filter(credential__in=counts, subject__kind=kind).order_by().values_list("credential", "state")
+        for key, state, count in rows.annotate(models.Count("pk")):
+            is_held = state in SyncState.PENDING and is_holding[key]
+            counts[key][SyncState.State.HELD if is_held else state] += count
         subjects = Subject.objects.using(self.db).filter(kind=kind).count()
-        # Those from before it existed were never offered to it.
-        counts[SyncState.State.NOT_SENT] += subjects - sum(counts.values())
+        for six in counts.values():
+            # Those from before it existed were never offered to it.
+            six[SyncState.State.NOT_SENT] += subjects - sum(six.values())
         return counts
 
     def parked_by(self, shop_statuses: Collection[str]) -> Self:
