@@ -324,6 +324,19 @@ def attribution_of(key: str) -> Attribution:
     return seen
 
 
+def shop_key(key: str) -> str | None:
+    """The key of this order as the shop spells it; None where the shop has no such order.
+
+    Raises ``ConfigurationError`` when the settings do not say what an order is.
+    """
+    shop = get_shop()
+    # An order of a moment ago is not yet on a replica; no key holds a NUL, and PostgreSQL refuses to be asked for one.
+    using = router.db_for_write(shop.order_model)
+    orders = shop.find(using=using, keys=[] if "\x00" in key else [key])
+    found = orders.values_list("pk", flat=True).first()
+    return None if found is None else str(found)
+
+
 def reasons(known: Sequence[VendorCredential]) -> list[str]:
     """Reason codes that occur: those of the credentials, and those of about a thousand orders that are not in sync."""
     states = SyncState.objects.filter(~Q(state=SyncState.State.IN_SYNC), credential__in=known)
