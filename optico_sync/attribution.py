@@ -11,6 +11,7 @@ from typing import Protocol
 
 from django.http import HttpRequest
 from django.utils.functional import LazyObject, empty
+from django.utils.translation import gettext as _
 
 from optico_sync.exceptions import InvalidAttribution
 
@@ -93,11 +94,11 @@ def stated(*, visit_id: str = "", call_id: str = "", agent: str = "") -> Attribu
     """
     call_id, agent = call_id.strip(), agent.strip()
     if visit_id and not clean_visit_id(visit_id):
-        raise InvalidAttribution("visit_id", "must be 1 to 64 letters, digits, - or _, as Optico's cookie holds it.")
+        raise InvalidAttribution("visit_id", _("must be 1 to 64 letters, digits, - or _, as Optico's cookie holds it."))
     if call_id and not clean_call_id(call_id):
-        raise InvalidAttribution("call_id", "must be a whole number above 0, as Optico gives it to the call.")
+        raise InvalidAttribution("call_id", _("must be a whole number above 0, as Optico gives it to the call."))
     if agent and not _AGENT.fullmatch(agent):
-        raise InvalidAttribution("agent", "must be one line of at most 150 characters.")
+        raise InvalidAttribution("agent", _("must be one line of at most 150 characters."))
     return Attribution(visit_id=visit_id, call_id=call_id, agent=agent)
 
 

@@ -175,9 +175,10 @@ def _machinery(health: Health) -> Iterator[Problem]:
         worker.worker is not None and worker.state == WorkerState.STOPPED and health.at - worker.worker.beat_at < LATE
     )
     if not worker.running and not is_between:
-        yield Problem(level=Level.BROKEN, code="no_worker", text=_("No worker is running. Start optico_worker."))
+        told = _("No worker is running, so nothing is sent: start manage.py optico_worker.")
+        yield Problem(level=Level.BROKEN, code="no_worker", text=told)
     if waiting and health.at - waiting > LATE:
-        told = _("Changes in the shop wait to be taken up since %(time)s. Look at the worker's log.")
+        told = _("Changes saved in the shop have been waiting to be taken up for %(time)s: look at the worker's log.")
         text = told % {"time": insight.spell(health.at - waiting)}
         yield Problem(level=Level.BROKEN, code="not_taken_up", text=text)
 

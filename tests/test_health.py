@@ -204,7 +204,7 @@ def test_exit_status_says_how_bad_it_is(credential: VendorCredential, worker: Wo
     assert status == 2
     assert told.splitlines()[:3] == [
         "Health: broken.",
-        "broken: No worker is running. Start optico_worker.",
+        "broken: No worker is running, so nothing is sent: start manage.py optico_worker.",
         "degraded: Optico: The vendor is not answering; one order at a time is tried until it does.",
     ]
 

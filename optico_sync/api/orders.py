@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from django.utils.translation import gettext as _
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -133,14 +134,14 @@ class AttributeOrder(Door):
         seen = self._seen(request)
         order_key = insight.shop_key(key)
         if order_key is None:
-            raise NotFound("There is no order with this key in the shop.")
+            raise NotFound(_("There is no order with this key in the shop."))
         known = insight.attribution_of(order_key)
         whole = known.or_else(seen)
         if clashes := _clashes(seen, whole):
             raise Conflict(clashes)
         if whole != known:
             if not set_attribution(order_key, visit_id=seen.visit_id, call_id=seen.call_id, agent=seen.agent):
-                raise Unavailable("It could not be recorded: the app is switched off, or its log says why.")
+                raise Unavailable(_("It could not be recorded: the app is switched off, or its log says why."))
             logger.info("API: %s for order %s by user %s.", self.operation, order_key, request.user.pk)
         return Response(serializers.AttributionSerializer(whole).data, status=202)
 
@@ -150,7 +151,7 @@ class AttributeOrder(Door):
         except InvalidAttribution as error:
             raise ValidationError({error.field: [error.cure]}) from error
         if seen == NOTHING:
-            raise ValidationError("Give at least one of visit_id, call_id and agent.")
+            raise ValidationError(_("Give at least one of visit_id, call_id and agent."))
         return seen
 
 
@@ -158,18 +159,20 @@ def _find(key: str) -> Subject:
     # No key holds a NUL, and PostgreSQL refuses to be asked for one.
     subject = None if "\x00" in key else Subject.objects.filter(kind=Subject.Kind.ORDER, key=key).first()
     if subject is None:
-        raise NotFound("No change of such an order was ever seen. An older one is made known by optico_resync --key.")
+        told = _("No change of such an order was ever seen. An older one is made known by optico_resync --key.")
+        raise NotFound(told)
     return subject
 
 
 def _check_credential(credential_id: int, known: list[VendorCredential]) -> None:
     if credential_id not in [credential.pk for credential in known]:
-        names = ", ".join(f"{credential.pk} ({credential.name})" for credential in known) or "none"
-        raise ValidationError({"credential": [f"There is no such credential. Known: {names}."]})
+        names = ", ".join(f"{credential.pk} ({credential.name})" for credential in known) or _("none")
+        told = _("There is no such credential. Known: %(names)s.") % {"names": names}
+        raise ValidationError({"credential": [told]})
 
 
 def _clashes(seen: Attribution, whole: Attribution) -> dict[str, Any]:
-    told = ["is known already, and the first value known wins."]
+    told = [_("is known already, and the first value known wins.")]
     return {
         field: told
         for field in ("visit_id", "call_id", "agent")

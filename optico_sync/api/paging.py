@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext as _
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
@@ -26,7 +27,7 @@ class NewestFirst(CursorPagination):
         else:
             is_ours = cursor is None or cursor.position is None or _is_key(str(cursor.position))
         if not is_ours:
-            raise ValidationError({"cursor": ["Take it from `next` or `previous` of an earlier answer."]})
+            raise ValidationError({"cursor": [_("Take it from `next` or `previous` of an earlier answer.")]})
         return cursor
 
 

@@ -94,7 +94,7 @@ class Migration(migrations.Migration):
                 ('kind', models.CharField(choices=[('order', 'order'), ('cart', 'cart')], max_length=20)),
                 ('key', optico_sync.models.fields.ExactCharField(max_length=255)),
                 ('relation', models.CharField(blank=True, max_length=200)),
-                ('change', models.CharField(choices=[('saved', 'saved'), ('related', 'part of it saved'), ('deleted', 'deleted'), ('attributed', 'attributed')], max_length=10, verbose_name='change')),
+                ('change', models.CharField(choices=[('saved', 'saved'), ('related', 'part of it saved'), ('deleted', 'deleted'), ('attributed', 'attribution set')], max_length=10, verbose_name='change')),
                 ('reference', models.CharField(blank=True, max_length=255)),
                 ('status', models.CharField(blank=True, max_length=200, verbose_name='status')),
                 ('visit_id', models.CharField(blank=True, max_length=64)),

@@ -108,7 +108,7 @@ class OutboxEvent(models.Model):
         RELATED = "related", _("part of it saved")
         DELETED = "deleted", _("deleted")
         #: Somebody said outright whose visit or call it belongs to.
-        ATTRIBUTED = "attributed", _("attributed")
+        ATTRIBUTED = "attributed", _("attribution set")
 
     kind = models.CharField(max_length=20, choices=Subject.Kind)
     #: Key of the subject, or of the related object when ``relation`` says how the relay finds the subject from it.
