@@ -331,7 +331,7 @@ def shop_key(key: str) -> str | None:
     """
     shop = get_shop()
     # An order of a moment ago is not yet on a replica; no key holds a NUL, and PostgreSQL refuses to be asked for one.
-    using = router.db_for_write(shop.order_model)
+    using = router.db_for_write(shop.model)
     orders = shop.find(using=using, keys=[] if "\x00" in key else [key])
     found = orders.values_list("pk", flat=True).first()
     return None if found is None else str(found)

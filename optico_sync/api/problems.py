@@ -7,7 +7,9 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.views import set_rollback
 
@@ -28,12 +30,22 @@ class Unavailable(exceptions.APIException):
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
 
 
+@csrf_exempt
+def nowhere(request: HttpRequest) -> HttpResponse:
+    """Every address that there is not: a page in HTML is no answer to a program."""
+    return _problem(exceptions.NotFound(_("There is no such address.")))
+
+
 def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
     """The answer to ``error``; None for a bug, which is the project's to report."""
     known = _as_api_exception(error)
     if known is None:
         return None
     set_rollback()
+    return _problem(known)
+
+
+def _problem(known: exceptions.APIException) -> HttpResponse:
     status = HTTPStatus(known.status_code)
     detail = known.detail
     problem: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": status.value}

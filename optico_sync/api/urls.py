@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from optico_sync.api import monitoring, orders
+from optico_sync.api.problems import nowhere
 
 app_name = "optico_sync_api"
 
@@ -31,4 +32,4 @@ if find_spec("drf_spectacular"):
 
     v1.append(path("schema", SchemaView.as_view(), name="schema"))
 
-urlpatterns = [path("v1/", include(v1))]
+urlpatterns = [path("v1/", include(v1)), re_path("", nowhere)]

@@ -146,5 +146,13 @@ def test_a_method_that_is_not_there(viewer: Api) -> None:
     assert (answer.status_code, answer.json()["title"]) == (405, "Method Not Allowed")
 
 
+@pytest.mark.parametrize("path", ["", "/ordrs", "/orders/", "/orders/a%0ab"])
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_an_address_that_is_not_there(viewer: Api, method: str, path: str) -> None:
+    answer = getattr(viewer, method)(path)
+    assert (answer.status_code, answer.json()["detail"]) == (404, "There is no such address.")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
 def test_addresses_have_names() -> None:
     assert reverse("optico_sync_api:order", args=["1001"]) == f"{ROOT}/orders/1001"
