@@ -80,6 +80,13 @@ def test_no_worker_is_needed_while_every_credential_is_off(credential: VendorCre
     assert codes() == []
 
 
+def test_a_credential_that_its_owner_switched_off_is_no_problem(credential: VendorCredential, worker: Worker) -> None:
+    place(stage="confirmed")
+    deliver(credential, sender=Vendor(lambda form: error("no")))
+    VendorCredential.objects.update(is_enabled=False, paused_at=ago(minutes=1), pause_reason="key_refused")
+    assert codes() == []
+
+
 def test_a_paused_credential_is_broken(credential: VendorCredential, worker: Worker) -> None:
     VendorCredential.objects.update(paused_at=ago(minutes=1), pause_reason="key_refused")
     (problem,) = health().problems
@@ -107,6 +114,13 @@ def test_an_order_that_waits_long_is_degraded(credential: VendorCredential, work
     Subject.objects.update(changed_at=ago(minutes=16))
     assert (health().level, codes()) == (Level.DEGRADED, ["late"])
     SyncState.objects.update(reason="hold_period")
+    assert codes() == []
+
+
+def test_a_cart_that_waits_long_is_nobodys_worry(credential: VendorCredential, worker: Worker) -> None:
+    place()
+    relay_all()
+    Subject.objects.update(kind="cart", changed_at=ago(minutes=16))
     assert codes() == []
 
 
