@@ -15,7 +15,7 @@ from typing import Any
 from django.db import Error as DatabaseError
 from django.utils.translation import gettext as _
 
-from optico_sync import figures, insight
+from optico_sync import conf, figures, insight
 from optico_sync.figures import Totals
 from optico_sync.insight import Captures, CredentialLine, Heartbeat, WorkerState
 
@@ -170,6 +170,9 @@ def _problems(health: Health) -> Iterator[Problem]:
 
 def _machinery(health: Health) -> Iterator[Problem]:
     worker, waiting = health.worker, health.captures.waiting_since
+    if not conf.options().ENABLED:
+        told = _("OPTICO_SYNC['ENABLED'] is False: nothing is captured and nothing is sent.")
+        yield Problem(level=Level.BROKEN, code="disabled", text=told)
     # One that was stopped may be about to start again, or be cron's.
     is_between = (
         worker.worker is not None and worker.state == WorkerState.STOPPED and health.at - worker.worker.beat_at < LATE

@@ -75,6 +75,11 @@ def test_a_worker_that_cron_starts_is_fine_between_its_runs(credential: VendorCr
     assert codes() == ["no_worker"]
 
 
+def test_an_app_that_is_silenced_is_broken(credential: VendorCredential, worker: Worker, settings: Any) -> None:
+    settings.OPTICO_SYNC = {**settings.OPTICO_SYNC, "ENABLED": False}
+    assert (health().level, codes()) == (Level.BROKEN, ["disabled"])
+
+
 def test_no_worker_is_needed_while_every_credential_is_off(credential: VendorCredential) -> None:
     VendorCredential.objects.update(is_enabled=False)
     assert codes() == []

@@ -125,6 +125,9 @@ class OrderSerializer(serializers.Serializer):
     changed_at = serializers.DateTimeField()
     deleted_at = serializers.DateTimeField(allow_null=True)
     attribution = AttributionSerializer()
+    sources = serializers.DictField(
+        child=serializers.CharField(), help_text="Attribution field -> where its value was first seen."
+    )
     standings = StandingSerializer(many=True)
 
 
@@ -211,8 +214,9 @@ class CredentialHealthSerializer(serializers.Serializer):
     next_probe_at = serializers.DateTimeField(allow_null=True)
     last_delivery_at = serializers.DateTimeField(allow_null=True)
     oldest_waiting_since = serializers.DateTimeField(allow_null=True)
-    totals = TotalsSerializer()
-    orders = serializers.IntegerField()
+    totals = TotalsSerializer(allow_null=True, help_text="Null while no worker has counted very many orders.")
+    orders = serializers.IntegerField(allow_null=True, help_text="The sum of the totals.")
+    counted_at = serializers.DateTimeField(allow_null=True, help_text="Null for just now.")
 
 
 class WorkerSerializer(serializers.Serializer):

@@ -72,6 +72,7 @@ def test_list_of_one_credential(viewer: Api, three: VendorCredential) -> None:
 def test_list_says_where_each_order_stands(viewer: Api, refused: Subject, credential: VendorCredential) -> None:
     (order,) = viewer.get("/orders").json()["results"]
     (standing,) = order.pop("standings")
+    assert order["sources"] == {"visit_id": "order", "call_id": "order"}
     assert order | {"key": refused.key, "reference": "1001", "status": "confirmed", "deleted_at": None} == order
     assert order["attribution"] == {"visit_id": "64f1", "call_id": "77", "agent": "", "cart_key": ""}
     assert standing["credential"] == {"id": credential.pk, "name": "Optico", "vendor": "optico"}

@@ -46,6 +46,7 @@ class Command(BaseCommand):
     @staticmethod
     def _total_lines(found: Health) -> list[str]:
         return [
-            f"{credential.name}: " + ", ".join(f"{state} {count}" for state, count in credential.totals.items())
+            f"{credential.name}: "
+            + (", ".join(f"{state} {count}" for state, count in credential.totals.items()) or "not counted yet")
             for credential in found.credentials
         ]
