@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
@@ -34,23 +35,8 @@ class OrderList(Door):
     problems = (400,)
 
     def get(self, request: Request) -> Response:
-        asked = self.asked(request)
         known = insight.credentials()
-        if "credential" in asked:
-            _check_credential(asked["credential"], known)
-        where = insight.orders_where(
-            known,
-            state=asked.get("state", ""),
-            reason=asked.get("reason", ""),
-            credential_id=asked.get("credential"),
-        )
-        orders = Subject.objects.filter(kind=Subject.Kind.ORDER)
-        if asked.keys() & {"state", "reason", "credential"}:
-            orders = orders.filter(where)
-        if "attributed" in asked:
-            orders = orders.filter(insight.orders_attributed(asked["attributed"]))
-        if "q" in asked:
-            orders = orders.filter(insight.orders_named(asked["q"]))
+        orders = _chosen(self.asked(request), known)
         pages = NewestFirst()
         page = pages.paginate_queryset(orders, request, view=self) or []
         rows = insight.standings(page, known)
@@ -153,6 +139,22 @@ class AttributeOrder(Door):
         if seen == NOTHING:
             raise ValidationError(_("Give at least one of visit_id, call_id and agent."))
         return seen
+
+
+def _chosen(asked: Mapping[str, Any], known: list[VendorCredential]) -> QuerySet[Subject]:
+    """The orders that fit all of what is asked."""
+    orders = Subject.objects.filter(kind=Subject.Kind.ORDER)
+    if "credential" in asked:
+        _check_credential(asked["credential"], known)
+    if asked.keys() & {"state", "reason", "credential"}:
+        state, reason = asked.get("state", ""), asked.get("reason", "")
+        where = insight.orders_where(known, state=state, reason=reason, credential_id=asked.get("credential"))
+        orders = orders.filter(where)
+    if "attributed" in asked:
+        orders = orders.filter(insight.orders_attributed(asked["attributed"]))
+    if "q" in asked:
+        orders = orders.filter(insight.orders_named(asked["q"]))
+    return orders
 
 
 def _find(key: str) -> Subject:
