@@ -11,10 +11,16 @@ from typing import Protocol
 
 from django.http import HttpRequest
 from django.utils.functional import LazyObject, empty
+from django.utils.translation import gettext as _
+
+from optico_sync.exceptions import InvalidAttribution
 
 #: Optico's documents call ``visit_id`` an integer and show 24 hex characters: it is opaque text. A cookie is the
 #: visitor's to forge, so anything else counts as absent.
 _VISIT_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+
+#: An agent's name or number on one line, as long as the store keeps it.
+_AGENT = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,150}")
 
 _CALL_ID = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 
@@ -79,6 +85,21 @@ def clean_call_id(value: str) -> str:
     """
     value = value.strip()
     return value if _CALL_ID.fullmatch(value) else ""
+
+
+def stated(*, visit_id: str = "", call_id: str = "", agent: str = "") -> Attribution:
+    """What somebody says outright, and so can be told of a mistake in. Empty text means "not known".
+
+    Raises ``InvalidAttribution`` that names the argument and what it must look like.
+    """
+    call_id, agent = call_id.strip(), agent.strip()
+    if visit_id and not clean_visit_id(visit_id):
+        raise InvalidAttribution("visit_id", _("must be 1 to 64 letters, digits, - or _, as Optico's cookie holds it."))
+    if call_id and not clean_call_id(call_id):
+        raise InvalidAttribution("call_id", _("must be a whole number above 0, as Optico gives it to the call."))
+    if agent and not _AGENT.fullmatch(agent):
+        raise InvalidAttribution("agent", _("must be one line of at most 150 characters."))
+    return Attribution(visit_id=visit_id, call_id=call_id, agent=agent)
 
 
 class RequestAttribution:

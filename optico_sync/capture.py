@@ -21,7 +21,7 @@ from django.utils import timezone
 from optico_sync import attribution, conf
 from optico_sync.attribution import NOTHING, Attribution
 from optico_sync.exceptions import ConfigurationError
-from optico_sync.models import OutboxEvent
+from optico_sync.models import OutboxEvent, Subject
 from optico_sync.shops import get_shop
 from optico_sync.shops.base import Reader, Relation
 
@@ -58,6 +58,40 @@ def disconnect() -> None:
     while _connected:
         signal, model, uid = _connected.pop()
         signal.disconnect(sender=model, dispatch_uid=uid)
+
+
+def set_attribution(
+    order: models.Model | str, *, visit_id: str = "", call_id: str = "", agent: str = "", using: str | None = None
+) -> bool:
+    """Say whose visit or call ``order`` is: for an agent's software, a headless checkout, whoever knows it.
+
+    ``order`` is the order or its primary key. Like a save of it this is one INSERT in the transaction of the moment,
+    and the worker then sends the order again. The first value known for each of the three wins, so one that an
+    earlier save brought stays; empty text means "not known", and nothing but empty text records nothing.
+
+    True when it is recorded. A failure of the database or of the settings is counted and logged as for any capture,
+    and not raised. Raises ``InvalidAttribution`` (a ``ValueError``) for what cannot be a visit, call or agent, and
+    ``ValueError`` for an order that is not saved yet.
+    """
+    seen = attribution.stated(visit_id=visit_id, call_id=call_id, agent=agent)
+    key = order.pk if isinstance(order, models.Model) else order
+    if key is None:
+        raise ValueError("The order has no primary key yet: save it first.")
+    if seen == NOTHING or not conf.options().ENABLED:
+        return False
+    try:
+        model = type(order) if isinstance(order, models.Model) else get_shop().model
+        _insert(
+            using or router.db_for_write(model),
+            kind=Subject.Kind.ORDER.value,
+            key=_key(model._meta.pk, key),
+            change=OutboxEvent.Change.ATTRIBUTED,
+            seen=seen,
+        )
+    except Exception as error:
+        _count_missed(error)
+        return False
+    return True
 
 
 def missed() -> int:

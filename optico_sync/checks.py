@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections, router
 from django.db.utils import DatabaseError
+from django.utils.module_loading import import_string
 
 from optico_sync import conf
 from optico_sync.exceptions import ConfigurationError, EncryptionKeyError
@@ -86,6 +87,18 @@ def check_vendors(**kwargs: Any) -> Iterable[CheckMessage]:
             get_vendor(name)
         except ConfigurationError as error:
             yield Error(str(error), hint="Correct the dotted path.", id="optico_sync.E004")
+
+
+@register
+def check_api(**kwargs: Any) -> Iterable[CheckMessage]:
+    """Classes that the API is told to let callers in with."""
+    for setting in ("API_AUTHENTICATION", "API_PERMISSIONS", "API_THROTTLES"):
+        for path in getattr(conf.options(), setting):
+            try:
+                import_string(path)
+            except ImportError as error:
+                message = f"{conf.SETTING}[{setting!r}] names {path!r}, which cannot be loaded ({error})."
+                yield Error(message, hint="Correct the dotted path: the API answers nobody.", id="optico_sync.E005")
 
 
 @register(Tags.database)

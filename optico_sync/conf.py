@@ -53,6 +53,11 @@ class Options:
     POLL_INTERVAL: float = 0.5
     #: A file of certificate authorities for vendors behind a private one; empty means the usual ones.
     CA_BUNDLE: str = ""
+    #: Dotted paths of the API's authentication, permission and throttle classes. Without any, authentication and
+    #: throttles are those of ``REST_FRAMEWORK``; permissions are always the admin's own unless named here.
+    API_AUTHENTICATION: tuple[str, ...] = ()
+    API_PERMISSIONS: tuple[str, ...] = ()
+    API_THROTTLES: tuple[str, ...] = ()
 
 
 _DEFAULTS = Options()
@@ -133,6 +138,9 @@ _READERS: dict[str, Callable[[object], Any]] = {
     "LEASE": _seconds(20),
     "POLL_INTERVAL": _seconds(0.01),
     "CA_BUNDLE": _text,
+    "API_AUTHENTICATION": _texts,
+    "API_PERMISSIONS": _texts,
+    "API_THROTTLES": _texts,
 }
 
 

@@ -4,6 +4,7 @@
 
     OpticoSyncError
     |-- ConfigurationError     a setting is wrong; the message names it and the cure
+    |-- InvalidAttribution     a visit, call or agent that cannot be one; the message says what one looks like
     |-- EncryptionKeyError     a stored secret cannot be read with the keys in settings
     |-- Unreadable             the shop adapter could not read one order or cart
     `-- TransportError         no answer came from the vendor
@@ -21,6 +22,15 @@ class OpticoSyncError(Exception):
 
 class ConfigurationError(OpticoSyncError):
     """A setting is wrong."""
+
+
+class InvalidAttribution(OpticoSyncError, ValueError):
+    """What was given for ``field`` cannot be a visit, call or agent."""
+
+    def __init__(self, field: str, cure: str) -> None:
+        super().__init__(f"{field} {cure}")
+        self.field = field
+        self.cure = cure
 
 
 class EncryptionKeyError(OpticoSyncError):

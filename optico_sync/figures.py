@@ -5,11 +5,12 @@ A chart reads rows that were counted while the work was done (``Hour``) or by a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import router
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from optico_sync.models import Hour, Reading, Subject, SyncState, VendorCredential
@@ -57,11 +58,24 @@ class HourFigures:
 
 def totals(credential: VendorCredential) -> Totals | None:
     """Where the orders stand; None where there are too many to count at once and no worker has counted them yet."""
-    few = SyncState.objects.filter(credential=credential)[: COUNTED_AT_ONCE + 1].count() <= COUNTED_AT_ONCE
-    if few and Subject.objects.filter(kind=Subject.Kind.ORDER)[: COUNTED_AT_ONCE + 1].count() <= COUNTED_AT_ONCE:
-        return Totals(credential=credential, counts=SyncState.objects.totals(credential))
-    reading = Reading.objects.filter(credential=credential).order_by("-at").first()
-    return Totals(credential=credential, counts=reading.totals, read_at=reading.at) if reading else None
+    return totals_of([credential]).get(credential.pk)
+
+
+def totals_of(credentials: Collection[VendorCredential]) -> dict[int, Totals]:
+    """The same by primary key of each credential, without those not counted yet. At most four statements."""
+    by_key = {credential.pk: credential for credential in credentials}
+    states = SyncState.objects.filter(credential__in=by_key)
+    if _is_few(states) and _is_few(Subject.objects.filter(kind=Subject.Kind.ORDER)):
+        counted = SyncState.objects.totals_of(credentials)
+        return {key: Totals(credential=by_key[key], counts=counts) for key, counts in counted.items()}
+    newest = Reading.objects.filter(credential=OuterRef("pk")).order_by("-at").values("pk")[:1]
+    keys = VendorCredential.objects.filter(pk__in=by_key).values_list(Subquery(newest), flat=True)
+    return {
+        reading.credential_id: Totals(
+            credential=by_key[reading.credential_id], counts=reading.totals, read_at=reading.at
+        )
+        for reading in Reading.objects.filter(pk__in=list(keys))
+    }
 
 
 def take_readings() -> int:
@@ -109,6 +123,10 @@ def percentile(durations: Sequence[int], share: float) -> float | None:
             return start + (end - start) * left / count
         left, start = left - count, end
     return start
+
+
+def _is_few(rows: QuerySet) -> bool:
+    return rows[: COUNTED_AT_ONCE + 1].count() <= COUNTED_AT_ONCE
 
 
 def _sum(began_at: datetime, hours: Sequence[Hour]) -> HourFigures:

@@ -1,6 +1,6 @@
 """Read-only questions: where does an order stand, what happened to it, does everything run?
 
-No answer is guessed, and none is costly: what could grow is bounded, except ``totals``, which counts.
+No answer is guessed, and none is costly: what could grow is bounded.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from datetime import datetime, timedelta
 
 from django.core.exceptions import FieldError, ValidationError
 from django.db import models, router
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, Min, OuterRef, Q
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from optico_sync.attribution import NOTHING, Attribution
 from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import (
     Attempt,
@@ -202,6 +203,16 @@ def oldest_waiting(known: Sequence[VendorCredential]) -> Oldest | None:
     return Oldest(order=str(state.subject), credential=credential, since=state.due_at)
 
 
+def waiting_since(known: Collection[VendorCredential]) -> dict[int, datetime]:
+    """By primary key of each credential: the last change of the order that has waited longest for it.
+
+    What rests on purpose does not count. One statement, which reads what waits and nothing else.
+    """
+    orders = SyncState.objects.filter(credential__in=known, subject__kind=Subject.Kind.ORDER)
+    waiting = orders.filter(state__in=SyncState.PENDING).exclude(reason="hold_period")
+    return dict(waiting.order_by().values_list("credential").annotate(Min("subject__changed_at")))
+
+
 # orders
 
 
@@ -347,6 +358,47 @@ def orders_where(
         for credential in asked:
             found |= Q(~Exists(SyncState.objects.filter(subject=OuterRef("pk"), credential=credential)))
     return found
+
+
+def orders_attributed(to: str) -> Q:
+    """The subjects credited to a ``visit``, to a ``call``, or to ``no`` one."""
+    match to:
+        case "visit":
+            return ~Q(visit_id="")
+        case "call":
+            return ~Q(call_id="")
+        case "no":
+            return Q(visit_id="", call_id="")
+    raise ValueError(f"Orders are attributed to a visit, a call or no one, not to {to!r}.")
+
+
+def orders_named(term: str, kind: str = Subject.Kind.ORDER) -> Q:
+    """By index only: the beginning of a reference, or a whole key. Words are not split."""
+    return Q(reference__startswith=term) | Q(kind=kind, key=term)
+
+
+def attribution_of(key: str) -> Attribution:
+    """What is known of whose the order is, changes that no worker has taken up yet included. Two queries."""
+    whose = {"kind": Subject.Kind.ORDER, "key": key}
+    subject = Subject.objects.filter(**whose).first()
+    seen = subject.attribution if subject else NOTHING
+    waiting = OutboxEvent.objects.filter(**whose, relation="", relayed_at__isnull=True).order_by("pk")
+    for event in waiting[:MAX_CHANGES]:
+        seen = seen.or_else(event.attribution)
+    return seen
+
+
+def shop_key(key: str) -> str | None:
+    """The key of this order as the shop spells it; None where the shop has no such order.
+
+    Raises ``ConfigurationError`` when the settings do not say what an order is.
+    """
+    shop = get_shop()
+    # An order of a moment ago is not yet on a replica; no key holds a NUL, and PostgreSQL refuses to be asked for one.
+    using = router.db_for_write(shop.model)
+    orders = shop.find(using=using, keys=[] if "\x00" in key else [key])
+    found = orders.values_list("pk", flat=True).first()
+    return None if found is None else str(found)
 
 
 def reasons(known: Sequence[VendorCredential]) -> list[str]:

@@ -44,7 +44,8 @@ class _Change:
 
     statuses: list[str] = field(default_factory=list)
     reference: str = ""
-    seen: Attribution = NOTHING
+    #: What was seen of whose it is, each with where, oldest first.
+    seen: list[tuple[Attribution, Subject.Source]] = field(default_factory=list)
     first_at: datetime = _NEVER
     last_at: datetime = _NEVER
     #: None where nothing says whether the order is still there.
@@ -54,19 +55,13 @@ class _Change:
         if event.status and event.change != OutboxEvent.Change.DELETED:
             self.statuses.append(event.status)
         self.reference = event.reference or self.reference
-        self.seen = self.seen.or_else(
-            Attribution(
-                visit_id=event.visit_id,
-                call_id=event.call_id,
-                agent=event.agent,
-                cart_key=event.cart_key,
-                source=event.source,
-            )
-        )
+        if event.attribution != NOTHING:
+            is_stated = event.change == OutboxEvent.Change.ATTRIBUTED
+            self.seen.append((event.attribution, Subject.Source.STATED if is_stated else Subject.Source(event.kind)))
         if self.first_at is _NEVER:
             self.first_at = event.created_at
         self.last_at = event.created_at
-        if event.change != OutboxEvent.Change.RELATED:
+        if event.change in (OutboxEvent.Change.SAVED, OutboxEvent.Change.DELETED):
             self.is_deleted = event.change == OutboxEvent.Change.DELETED
 
 
@@ -154,7 +149,8 @@ def _fold(changes: dict[tuple[str, str], _Change], now: datetime, using: str) ->
         subject.reference = change.reference or subject.reference
         if change.statuses and change.statuses[-1] != subject.status:
             subject.status, subject.status_at = change.statuses[-1], change.last_at
-        subject.attribute(change.seen, source=kind)
+        for seen, source in change.seen:
+            subject.attribute(seen, source=source)
         subject.changed_at = change.last_at
         if change.is_deleted is not None:
             subject.deleted_at = change.last_at if change.is_deleted else None

@@ -243,6 +243,7 @@ def describe_addresses(port: int, sandbox_port: int) -> str:
         f"  Shop               {shop}/\n"
         f"  Admin              {shop}/admin/                      admin / admin (for this demo only)\n"
         f"  Orders at vendors  {shop}/admin/optico_sync/subject/\n"
+        f"  Is all well?       {shop}/optico-api/v1/health          (as admin)\n"
         f"  Sandbox's journal  {sandbox}/sandbox/\n"
         "\n"
         "  Ctrl-C stops everything.\n"

@@ -1,5 +1,5 @@
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 from shop_demo import views
 
@@ -14,4 +14,5 @@ urlpatterns = [
     path("visitor/", views.visitor, name="visitor"),
     path("phone-order/", views.phone_order, name="phone-order"),
     path("admin/", admin.site.urls),
+    path("optico-api/", include("optico_sync.api.urls")),
 ]

@@ -11,12 +11,15 @@ from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory, override_settings
 from django.utils.functional import SimpleLazyObject
 
-from optico_sync import attribution
+from optico_sync import attribution, capture, insight
 from optico_sync.attribution import NOTHING, Attribution, RequestAttribution, clean_visit_id
+from optico_sync.capture import set_attribution
+from optico_sync.exceptions import InvalidAttribution
 from optico_sync.middleware import VisitMiddleware
-from optico_sync.models import Subject
+from optico_sync.models import OutboxEvent, Subject
 from optico_sync.relay import relay_all
 from tests.helpers import Vendor, deliver, fill, place
+from tests.oddshop.models import Purchase
 from tests.settings import OPTICO_SYNC
 
 VISIT = "3617898c651df0f8617f70a0"
@@ -174,3 +177,104 @@ def test_the_first_visit_wins(credential: Any, vendor: Vendor) -> None:
     deliver(credential, sender=vendor)
     assert Subject.objects.get().visit_id == VISIT
     assert {form["visit_id"] for form in vendor.forms} == {VISIT}
+
+
+# said outright
+
+
+@pytest.mark.django_db
+def test_set_attribution_sends_the_order_again_with_it(credential: Any, vendor: Vendor) -> None:
+    purchase = place("1001", "confirmed")
+    deliver(credential, sender=vendor)
+    assert set_attribution(purchase, visit_id=VISIT, call_id=" 77 ", agent="anna")
+    deliver(credential, sender=vendor)
+    first, second = vendor.forms
+    assert "visit_id" not in first
+    assert (second["visit_id"], second["call_id"], second["agent"]) == (VISIT, "77", "anna")
+    assert first["status"] == second["status"] == "confirmed"
+
+
+@pytest.mark.django_db
+def test_set_attribution_takes_the_primary_key_and_costs_one_insert(django_assert_num_queries: Any) -> None:
+    purchase = place()
+    with django_assert_num_queries(1):
+        set_attribution(purchase.key, call_id="77")
+    relay_all()
+    assert Subject.objects.get().call_id == "77"
+
+
+@pytest.mark.django_db
+def test_set_attribution_never_replaces_what_is_known() -> None:
+    purchase = place(visit=VISIT)
+    set_attribution(purchase, visit_id=OTHER, agent="anna")
+    relay_all()
+    subject = Subject.objects.get()
+    assert subject.attribution == Attribution(visit_id=VISIT, agent="anna")
+    assert subject.sources == {"visit_id": "order", "agent": "stated"}
+
+
+@pytest.mark.django_db
+def test_set_attribution_does_not_bring_a_deleted_order_back() -> None:
+    purchase = place()
+    key = purchase.pk
+    purchase.delete()
+    set_attribution(key, call_id="77")
+    relay_all()
+    assert Subject.objects.get().deleted_at
+
+
+@pytest.mark.django_db
+def test_set_attribution_of_nothing_records_nothing() -> None:
+    purchase = place()
+    before = OutboxEvent.objects.count()
+    assert not set_attribution(purchase, visit_id="")
+    assert OutboxEvent.objects.count() == before
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("visit_id", "<>"),
+        ("visit_id", "undefined"),
+        ("visit_id", "x" * 65),
+        ("call_id", "0"),
+        ("call_id", "77a"),
+        ("agent", "a" * 151),
+        ("agent", "a\x00b"),
+    ],
+)
+def test_set_attribution_names_what_is_wrong_and_records_nothing(field: str, value: str) -> None:
+    purchase = place()
+    before = OutboxEvent.objects.count()
+    with pytest.raises(InvalidAttribution, match=field):
+        set_attribution(purchase, **{"agent": "anna", field: value})
+    assert OutboxEvent.objects.count() == before
+
+
+@pytest.mark.django_db
+def test_set_attribution_asks_for_a_saved_order() -> None:
+    with pytest.raises(ValueError, match="save it first"):
+        set_attribution(Purchase(key=None), call_id="77")
+
+
+@pytest.mark.django_db
+def test_set_attribution_does_not_disturb_the_shop_when_our_settings_are_wrong(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capture, "_missed", 0)
+    purchase = place()
+    settings.OPTICO_SYNC = {"ORDER": {"model": "no.Such"}}
+    assert not set_attribution(purchase.key, call_id="77")
+    assert capture.missed() == 1
+
+
+@pytest.mark.django_db
+def test_attribution_of_knows_what_no_worker_has_taken_up(django_assert_num_queries: Any) -> None:
+    purchase = place(visit=VISIT)
+    relay_all()
+    set_attribution(purchase, call_id="77")
+    set_attribution(purchase, call_id="78")
+    with django_assert_num_queries(2):
+        assert insight.attribution_of(purchase.key) == Attribution(visit_id=VISIT, call_id="77")
+    assert insight.attribution_of("nobody") == NOTHING

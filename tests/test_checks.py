@@ -26,6 +26,7 @@ SEEN_HERE = {
     "optico_sync.E002",
     "optico_sync.E003",
     "optico_sync.E004",
+    "optico_sync.E005",
     "optico_sync.W001",
     "optico_sync.W002",
     "optico_sync.W003",
@@ -126,6 +127,13 @@ def test_e004_vendor_that_cannot_be_used(path: str) -> None:
     with changed(VENDORS={"mine": path}):
         message = the_only()
     assert message.id == "optico_sync.E004" and path in message.msg
+
+
+@pytest.mark.parametrize("setting", ["API_AUTHENTICATION", "API_PERMISSIONS", "API_THROTTLES"])
+def test_e005_class_of_the_api_that_cannot_be_loaded(setting: str) -> None:
+    with changed(**{setting: ["no.such.Class"]}):
+        message = the_only()
+    assert message.id == "optico_sync.E005" and setting in message.msg
 
 
 @pytest.mark.django_db

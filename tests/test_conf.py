@@ -126,7 +126,7 @@ def test_an_unknown_key_is_named_with_the_nearest() -> None:
 def test_an_unknown_key_like_none_lists_all(name: Any) -> None:
     with override_settings(OPTICO_SYNC={name: 1}):
         (problem,) = conf.problems()
-    assert "ALLOWED_NETWORKS, BATCH_SIZE" in problem.hint
+    assert "API_THROTTLES, BATCH_SIZE" in problem.hint
 
 
 def test_override_settings_is_honoured_and_undone() -> None:

@@ -36,6 +36,7 @@ FLOORS = {
     "setup": 4,
     "charts": 1,
     "reconcile": 4,
+    "health": 4,
     "probe": 4,
     "engines": 5,
     "admin": 5,
@@ -49,10 +50,15 @@ FLOORS = {
 
 #: Imports beside, each with its reason: (module or its beginning, room it may import).
 BESIDE = {
+    # A wrong visit has an error of its own.
+    ("attribution", "exceptions"),
     # A snapshot carries its attribution.
     ("snapshot", "attribution"),
     # The vendors' registry holds rows of the settings.
     ("vendors", "conf"),
+    # Whether all is well follows from the answers to smaller questions.
+    ("health", "insight"),
+    ("health", "figures"),
     # A command starts the worker that comes with the app.
     ("management", "engines"),
     # Connecting the receivers and the checks is what it is for.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
@@ -89,11 +89,6 @@ class AttributedFilter(admin.SimpleListFilter):
         return [("visit", _("to a visit")), ("call", _("to a call")), ("no", _("to nobody"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Subject]) -> QuerySet[Subject]:
-        match self.value():
-            case "visit":
-                return queryset.exclude(visit_id="")
-            case "call":
-                return queryset.exclude(call_id="")
-            case "no":
-                return queryset.filter(Q(visit_id="") & Q(call_id=""))
-        return queryset
+        to = self.value() or ""
+        is_known = to in dict(self.lookup_choices)
+        return queryset.filter(insight.orders_attributed(to)) if is_known else queryset

@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -81,11 +81,8 @@ class StandingAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Subject], search_term: str
     ) -> tuple[QuerySet[Subject], bool]:
-        """By index only: the beginning of a reference, or a whole key. Words are not split."""
-        if term := search_term.strip():
-            is_key = Q(kind=self.kind, key=term)
-            queryset = queryset.filter(Q(reference__startswith=term) | is_key)
-        return queryset, False
+        term = search_term.strip()
+        return (queryset.filter(insight.orders_named(term, self.kind)) if term else queryset), False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         pulse = {} if request.method == "POST" else self._pulse(request)

@@ -57,7 +57,10 @@ class Subject(models.Model):
         verbose_name = _("order")
         verbose_name_plural = _("orders")
         constraints = [models.UniqueConstraint(fields=["kind", "key"], name="optico_sync_subject_once")]
-        permissions = [("resend_subject", _("Can send again, hold and release orders"))]
+        permissions = [
+            ("resend_subject", _("Can send again, hold and release orders")),
+            ("attribute_subject", _("Can say whose visit or call an order belongs to")),
+        ]
 
     def __str__(self) -> str:
         return self.reference or self.key
@@ -76,6 +79,8 @@ class Subject(models.Model):
         HEADER = HEADER, _("the header of a headless shop")
         ORDER = ORDER, _("the order in the shop")
         CART = CART, _("the cart")
+        #: By ``set_attribution``: somebody said it outright.
+        STATED = "stated", _("a program that said so")
 
     def attribute(self, seen: Attribution, *, source: str) -> None:
         """Fill what is not known yet, with ``source`` unless ``seen`` knows better; not saved. First values win."""
@@ -102,6 +107,8 @@ class OutboxEvent(models.Model):
         SAVED = "saved", _("saved")
         RELATED = "related", _("part of it saved")
         DELETED = "deleted", _("deleted")
+        #: Somebody said outright whose visit or call it belongs to.
+        ATTRIBUTED = "attributed", _("attribution set")
 
     kind = models.CharField(max_length=20, choices=Subject.Kind)
     #: Key of the subject, or of the related object when ``relation`` says how the relay finds the subject from it.
@@ -137,6 +144,16 @@ class OutboxEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key} {self.change}"
+
+    @property
+    def attribution(self) -> Attribution:
+        return Attribution(
+            visit_id=self.visit_id,
+            call_id=self.call_id,
+            agent=self.agent,
+            cart_key=self.cart_key,
+            source=self.source,
+        )
 
 
 class RelayState(models.Model):
@@ -175,14 +192,22 @@ class SyncStateQuerySet(models.QuerySet["SyncState"]):
 
     def totals(self, credential: VendorCredential, kind: str = Subject.Kind.ORDER) -> dict[str, int]:
         """How many orders, or carts, stand where: six numbers that add up to all of them. Counts every row."""
-        counts = dict.fromkeys(SyncState.State.values, 0)
-        rows = self.filter(credential=credential, subject__kind=kind).order_by().values_list("state")
-        for state, count in rows.annotate(models.Count("pk")):
-            is_held = state in SyncState.PENDING and credential.hold_reason
-            counts[SyncState.State.HELD if is_held else state] += count
+        return self.totals_of([credential], kind)[credential.pk]
+
+    def totals_of(
+        self, credentials: Collection[VendorCredential], kind: str = Subject.Kind.ORDER
+    ) -> dict[int, dict[str, int]]:
+        """The same by primary key of each credential, in two statements however many there are."""
+        counts = {credential.pk: dict.fromkeys(SyncState.State.values, 0) for credential in credentials}
+        is_holding = {credential.pk: bool(credential.hold_reason) for credential in credentials}
+        rows = self.filter(credential__in=counts, subject__kind=kind).order_by().values_list("credential", "state")
+        for key, state, count in rows.annotate(models.Count("pk")):
+            is_held = state in SyncState.PENDING and is_holding[key]
+            counts[key][SyncState.State.HELD if is_held else state] += count
         subjects = Subject.objects.using(self.db).filter(kind=kind).count()
-        # Those from before it existed were never offered to it.
-        counts[SyncState.State.NOT_SENT] += subjects - sum(counts.values())
+        for six in counts.values():
+            # Those from before it existed were never offered to it.
+            six[SyncState.State.NOT_SENT] += subjects - sum(six.values())
         return counts
 
     def parked_by(self, shop_statuses: Collection[str]) -> Self:
