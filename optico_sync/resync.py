@@ -69,7 +69,7 @@ class Selection:
     def chunks(self) -> Iterator[list[str]]:
         """The keys of the orders meant, in chunks."""
         keys = self._shop_keys() if self._asks_shop else self._known_keys()
-        for chunk in _batched(keys, CHUNK):
+        for chunk in batched(keys, CHUNK):
             yield self._in_state(chunk) if self._asks_shop and self.state else chunk
 
     def _shop_keys(self) -> Iterable[str]:
@@ -112,7 +112,7 @@ def resend(subject_ids: Collection[int], *, credential_id: int | None = None) ->
     """
     using = router.db_for_write(SyncState)
     count = 0
-    for chunk in _batched(sorted(subject_ids), CHUNK):
+    for chunk in batched(sorted(subject_ids), CHUNK):
         subjects = Subject.objects.using(using).filter(kind=Subject.Kind.ORDER).in_bulk(chunk)
         orders = get_shop().read([subject.key for subject in subjects.values()], using=using)
         with transaction.atomic(using=using):
@@ -151,7 +151,7 @@ def hold(subject_ids: Collection[int], *, credential_id: int | None = None) -> i
     """Send nothing of these orders until they are released. Returns how many sync states are held now."""
     using = router.db_for_write(SyncState)
     count = 0
-    for chunk in _batched(sorted(subject_ids), CHUNK):
+    for chunk in batched(sorted(subject_ids), CHUNK):
         with transaction.atomic(using=using):
             states = [state for state in _locked(chunk, credential_id, using) if not state.is_held]
             for state in states:
@@ -165,7 +165,7 @@ def release(subject_ids: Collection[int], *, credential_id: int | None = None) -
     """Let go what was held by hand, and try again what was refused. Returns how many sync states were released."""
     using = router.db_for_write(SyncState)
     count = 0
-    for chunk in _batched(sorted(subject_ids), CHUNK):
+    for chunk in batched(sorted(subject_ids), CHUNK):
         stuck = SyncState.objects.using(using).filter(subject__in=chunk)
         stuck = stuck.filter(models.Q(is_held=True) | models.Q(state=SyncState.State.REFUSED))
         if credential_id:
@@ -174,7 +174,8 @@ def release(subject_ids: Collection[int], *, credential_id: int | None = None) -
     return count
 
 
-def _batched(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+def batched(items: Iterable[_Item], size: int = CHUNK) -> Iterator[list[_Item]]:
+    """``items`` in lists of at most ``size``."""
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk

@@ -32,6 +32,7 @@ FLOORS = {
     "resync": 4,
     "insight": 4,
     "doctor": 4,
+    "preview": 4,
     "figures": 4,
     "setup": 4,
     "charts": 1,

@@ -85,7 +85,7 @@ def test_orders_older_than_the_credential_stay_unsent_also_when_resent(credentia
 
 def test_dry_run_says_would_and_does_nothing(credential: Any) -> None:
     old_order("1001")
-    assert resync("1001", "--dry-run") == "Would queue 1 orders to be sent again."
+    assert resync("1001", "--dry-run").startswith("Would queue 1 orders to be sent again.")
     assert not Subject.objects.exists()
     assert not SyncState.objects.exists()
 

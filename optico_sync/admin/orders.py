@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import BadRequest, PermissionDenied
@@ -34,6 +36,12 @@ from optico_sync.admin.paginator import LIMIT, BoundedPaginator
 from optico_sync.admin.readonly import ReadOnlyAdmin
 from optico_sync.admin.verbs import VERBS, act
 from optico_sync.models import Cart, Subject
+from optico_sync.preview import preview
+from optico_sync.resync import batched
+
+#: From so many orders on, sending again is shown beforehand; from so many on, their number must be typed.
+ASK_FROM = 10
+TYPE_FROM = 100
 
 
 class OrderList(ChangeList):
@@ -170,8 +178,35 @@ class OrderAdmin(StandingAdmin):
     # what an operator can do
 
     @admin.action(description=gettext_lazy("Send again"), permissions=["resend"])
-    def send_again(self, request: HttpRequest, queryset: QuerySet[Subject]) -> None:
-        self._act("resend", request, queryset)
+    def send_again(self, request: HttpRequest, queryset: QuerySet[Subject]) -> HttpResponse | None:
+        """Many at once are shown beforehand; very many must be confirmed by typing their number."""
+        subjects = list(queryset[: LIMIT + 1])
+        if not ASK_FROM <= len(subjects) <= LIMIT:
+            self._act("resend", request, queryset)
+            return None
+        must_type = len(subjects) >= TYPE_FROM
+        if "confirmed" in request.POST:
+            if not must_type or request.POST.get("typed", "").strip() == str(len(subjects)):
+                self._act("resend", request, queryset)
+                return None
+            messages.error(request, _("Type the number of orders to confirm."))
+        return self._ask(request, subjects, must_type=must_type)
+
+    def _ask(self, request: HttpRequest, subjects: Sequence[Subject], *, must_type: bool) -> HttpResponse:
+        keys = [subject.key for subject in subjects]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Send %(count)d orders again: what will this do?") % {"count": len(subjects)},
+            "opts": self.opts,
+            "media": self.media,
+            "count": len(subjects),
+            "must_type": must_type,
+            "found": preview(batched(keys), credential_id=chosen_credential(request)),
+            "selected": request.POST.getlist(ACTION_CHECKBOX_NAME),
+            "select_across": request.POST.get("select_across", "0"),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/optico_sync/subject/preview.html", context)
 
     @admin.action(description=gettext_lazy("Hold"), permissions=["resend"])
     def hold(self, request: HttpRequest, queryset: QuerySet[Subject]) -> None:

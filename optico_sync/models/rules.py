@@ -6,11 +6,11 @@ import dataclasses
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeVar
 
 from optico_sync.exceptions import Unreadable
-from optico_sync.models.credentials import RoutingRule, StatusMapping, VendorCredential
+from optico_sync.models.credentials import DeclaredStatus, RoutingRule, StatusMapping, VendorCredential
 from optico_sync.models.sync import Subject
 from optico_sync.outcome import Outcome, not_sent, refused
 from optico_sync.snapshot import CartSnapshot, OrderSnapshot
@@ -26,6 +26,7 @@ class Rules:
 
     def __init__(self, credential: VendorCredential, using: str) -> None:
         self._credential = credential
+        self._using = using
         self._vendor = credential.spec
         self._mappings = {
             mapping.shop_status: mapping
@@ -60,9 +61,16 @@ class Rules:
         mapping = self._mappings.get(shop_status)
         if mapping and mapping.choice == StatusMapping.Choice.DO_NOT_SEND:
             return not_sent("status_not_sent")
-        if mapping is None or mapping.declared is None:
+        # A status that nobody has seen yet maps itself where the very same word is declared.
+        declared = mapping.declared if mapping else self._declared.get(shop_status)
+        if declared is None:
             return refused("unmapped_status", detail=shop_status)
-        return Told(status=mapping.declared.name, is_sale=mapping.declared.is_sale)
+        return Told(status=declared.name, is_sale=declared.is_sale)
+
+    @cached_property
+    def _declared(self) -> dict[str, DeclaredStatus]:
+        declared = DeclaredStatus.objects.using(self._using).filter(credential=self._credential)
+        return {status.name: status for status in declared}
 
     def build(self, order: OrderSnapshot, told: Told, *, account: Account, now: datetime) -> Request | Outcome:
         """What the vendor makes of an order."""

@@ -187,6 +187,10 @@ class Vendor(ABC):
     new_key: ClassVar[NewKey | None] = None
     #: How many days after it received an order the vendor writes to its customer; None where it never does.
     mail_days: ClassVar[int | None] = None
+    #: What an order's first sale sets off there, and what each order that arrives may set off: for whoever is about to
+    #: send many. Without the full stop.
+    on_sale: ClassVar[Text] = ""
+    on_send: ClassVar[Text] = ""
 
     def missing_secrets(self, account: Account) -> list[str]:
         """Names of the secrets without which nothing can be sent."""

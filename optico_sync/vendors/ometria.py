@@ -92,6 +92,7 @@ class Ometria(Vendor):
 
     name: ClassVar[str] = "ometria"
     label = _("Ometria")
+    on_send = _("Automations at Ometria may start for these customers")
     manner = Manner.NEWEST
     # Not in the document; see the introduction named above.
     default_base_url = "https://api.ometria.com/v2"

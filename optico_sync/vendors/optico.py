@@ -83,6 +83,8 @@ class Optico(Vendor):
     # "re-submitting the same order id updates the existing record rather than creating a duplicate"
     upserts = True
     takes_carts = True
+    # "Order counts as a conversion. Google Analytics e-commerce event fired automatically."
+    on_sale = _("each records a conversion and fires a Google Analytics event, dated now")
     secrets = (
         SecretField(
             name="key",

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import SyncState, VendorCredential
+from optico_sync.preview import preview
 from optico_sync.relay import relay_all
 from optico_sync.resync import Selection, resend_selected
 
@@ -65,8 +66,7 @@ class Command(BaseCommand):
             if missing := selection.missing():
                 raise CommandError(f"No such order: {', '.join(missing)}. Nothing was queued.")
             if options["dry_run"]:
-                count = sum(len(keys) for keys in selection.chunks())
-                self.stdout.write(f"Would queue {count} orders to be sent again.")
+                self._preview(selection)
                 return
             relay_all()
             count = 0
@@ -77,6 +77,15 @@ class Command(BaseCommand):
         except ConfigurationError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"Queued {count} orders to be sent again.")
+
+    def _preview(self, selection: Selection) -> None:
+        found = preview(selection.chunks(), credential_id=selection.credential_id)
+        orders = max((one.orders for one in found), default=0)
+        self.stdout.write(f"Would queue {orders} orders to be sent again.")
+        for one in found:
+            self.stdout.write(f"\n{one.credential}")
+            for sentence in one.sentences:
+                self.stdout.write(f"  {sentence}")
 
     @staticmethod
     def _credential_id(name: str | None) -> int | None:
