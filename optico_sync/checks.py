@@ -11,9 +11,9 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections, router
 from django.db.utils import DatabaseError
 
-from optico_sync import conf
+from optico_sync import conf, insight, wakeups
 from optico_sync.exceptions import ConfigurationError, EncryptionKeyError
-from optico_sync.models import OutboxEvent, VendorCredential
+from optico_sync.models import OutboxEvent, RelayState, VendorCredential
 from optico_sync.models.fields import cipher
 from optico_sync.setup import MIDDLEWARE
 from optico_sync.shops import get_shop
@@ -86,6 +86,39 @@ def check_vendors(**kwargs: Any) -> Iterable[CheckMessage]:
             get_vendor(name)
         except ConfigurationError as error:
             yield Error(str(error), hint="Correct the dotted path.", id="optico_sync.E004")
+
+
+@register
+def check_engine(**kwargs: Any) -> Iterable[CheckMessage]:
+    """The engine, and what it finds wrong itself."""
+    try:
+        yield from wakeups.get_engine().check()
+    except ConfigurationError as error:
+        yield Error(
+            str(error),
+            hint=f"Name one of {', '.join(wakeups.ENGINES)}, or the dotted path of an Engine, and install its package.",
+            id="optico_sync.E005",
+        )
+
+
+@register(Tags.database)
+def check_sweep(databases: Any = None, **kwargs: Any) -> Iterable[CheckMessage]:
+    """The periodic sweep, of an engine that does not sweep by itself. Only asked for with ``check --database``."""
+    using = router.db_for_write(RelayState)
+    if conf.options().ENGINE == "embedded" or using not in (databases or ()):
+        return
+    try:
+        is_needed = VendorCredential.objects.using(using).filter(is_enabled=True).exists()
+        sweep = insight.sweep()
+        if is_needed and sweep.is_late:
+            yield Warning(
+                "The periodic sweep does not run, so retries are sent late or never.",
+                hint=str(sweep.hint),
+                id="optico_sync.W008",
+            )
+    except DatabaseError:
+        # Not migrated yet.
+        return
 
 
 @register(Tags.database)

@@ -18,6 +18,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from optico_sync import wakeups
 from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import (
     Attempt,
@@ -38,6 +39,8 @@ MAX_CHANGES = 100
 MAX_ATTEMPTS = 50
 #: A captured change that is older than this should have been relayed.
 RELAY_LATE = timedelta(seconds=30)
+#: The sweep should have run since; cron cannot run it more often than every minute.
+SWEEP_LATE = timedelta(minutes=3)
 
 _NEVER_OFFERED = "never_offered"
 _REASONS_READ = 1000
@@ -471,12 +474,17 @@ class Heartbeat:
     age: str
     running: int
 
+    @property
+    def start_hint(self) -> object:
+        """What runs the deliveries in this installation."""
+        return _engine().start_hint
+
 
 def worker_state(worker: Worker, now: datetime) -> WorkerState:
     """Whether ``worker`` runs, by the database's clock."""
     if worker.stopped_at:
         return WorkerState.STOPPED
-    return WorkerState.SILENT if now - worker.beat_at > Worker.SILENCE else WorkerState.RUNNING
+    return WorkerState.SILENT if now - worker.beat_at > worker.silence else WorkerState.RUNNING
 
 
 def workers_now() -> datetime:
@@ -494,6 +502,37 @@ def heartbeat() -> Heartbeat:
     heard = (running or workers)[0]
     age = spell(now - heard.beat_at)
     return Heartbeat(worker=heard, state=worker_state(heard, now), age=age, running=len(running))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """The periodic sweep, which finds what became due without a wake-up."""
+
+    last_at: datetime | None
+    age: str
+    is_late: bool
+    #: How it is set up for the engine of this installation.
+    hint: object
+
+
+def sweep() -> Sweep:
+    """Does anybody look for retries that have become due?"""
+    last_at = RelayState.objects.values_list("swept_at", flat=True).first()
+    silence = workers_now() - last_at if last_at else None
+    return Sweep(
+        last_at=last_at,
+        age=spell(silence) if silence is not None else "",
+        is_late=silence is None or silence > SWEEP_LATE,
+        hint=_engine().sweep_hint,
+    )
+
+
+def _engine() -> wakeups.Engine:
+    """The engine; one that cannot be loaded is for the system checks to tell."""
+    try:
+        return wakeups.get_engine()
+    except ConfigurationError:
+        return wakeups.Engine()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,6 +96,7 @@ class StandingAdmin(ReadOnlyAdmin):
             "lines": insight.credential_lines(known_credentials(request)),
             "heartbeat": insight.heartbeat(),
             "captures": insight.captures(),
+            "sweep": insight.sweep(),
             "can_configure": _can_configure(request),
         }
 

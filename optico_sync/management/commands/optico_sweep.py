@@ -1,0 +1,26 @@
+"""``manage.py optico_sweep``: the periodic sweep of an engine that has no schedule of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from optico_sync import conf, wakeups
+
+
+class Command(BaseCommand):
+    help = "Wake the engine for whatever is due. For cron, with ENGINE celery or django_tasks."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if conf.options().ENGINE == "embedded":
+            raise CommandError(
+                "ENGINE is embedded, and its worker sweeps by itself: run optico_worker, or optico_worker --once."
+            )
+        try:
+            wakeups.sweep()
+        except Exception as error:
+            # Its text may quote the broker's address, password included.
+            raise CommandError(
+                f"The engine could not be woken ({type(error).__name__}); nothing is lost. Is its broker running?"
+            ) from None
