@@ -20,9 +20,9 @@ try:
     from django.tasks.backends.dummy import DummyBackend
     from django.tasks.backends.immediate import ImmediateBackend
 except ImportError:
-    from django_tasks import DEFAULT_TASK_BACKEND_ALIAS, task, task_backends
-    from django_tasks.backends.dummy import DummyBackend
-    from django_tasks.backends.immediate import ImmediateBackend
+    from django_tasks import DEFAULT_TASK_BACKEND_ALIAS, task, task_backends  # type: ignore[no-redef,assignment]
+    from django_tasks.backends.dummy import DummyBackend  # type: ignore[assignment]
+    from django_tasks.backends.immediate import ImmediateBackend  # type: ignore[assignment]
 
 
 # Bare: a queue that the shop's TASKS does not list would raise here, at import.

@@ -56,7 +56,7 @@ def _outbox() -> str:
 def _can_listen(using: str) -> bool:
     """Only with psycopg 3, which can wait for a notification and give up after a while."""
     connection = connections[using]
-    return connection.vendor == "postgresql" and getattr(connection.Database, "__name__", "") == "psycopg"
+    return connection.vendor == "postgresql" and getattr(connection, "Database").__name__ == "psycopg"  # noqa: B009
 
 
 class EmbeddedWorker:

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from optico_sync import conf, wakeups
+from optico_sync.exceptions import ConfigurationError
 
 
 class Command(BaseCommand):
@@ -19,6 +20,8 @@ class Command(BaseCommand):
             )
         try:
             wakeups.sweep()
+        except ConfigurationError as error:
+            raise CommandError(str(error)) from None
         except Exception as error:
             # Its text may quote the broker's address, password included.
             raise CommandError(
