@@ -117,9 +117,10 @@ def is_wanted() -> bool:
 class _Bell:
     """Tells the engine from a thread of its own.
 
-    Celery's publish to a broker that is down takes from 0.6 to 6 seconds, however it is asked to hurry (5.7, Redis and
-    RabbitMQ), and a NOTIFY holds a lock of the whole PostgreSQL cluster until its transaction is on disk. Neither
-    belongs in a checkout.
+    Celery's publish to a broker that is down takes 0.6 seconds by default and 6 with ``retry=False`` (5.7; 2 ms told
+    not to retry), and as long as connecting may take where the broker's packets are dropped. A NOTIFY in the shop's
+    transaction would be no better: it holds a lock of the whole PostgreSQL cluster until the commit is on disk, so
+    that checkouts commit one by one. Neither belongs in a checkout.
 
     The engine is told when the quiet period is over, for then there is something to do, and once for everything
     within its ``interval``.

@@ -6,11 +6,19 @@ from celery import Celery
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 
-app = Celery("tests", broker=os.environ.get("OPTICO_TEST_BROKER", "memory://"))
-app.conf.update(
-    # Of its own for each run, so that two do not take each other's tasks.
-    task_default_queue=os.environ.get("OPTICO_TEST_QUEUE", "optico-tests"),
-    broker_connection_retry_on_startup=True,
-    worker_prefetch_multiplier=1,
-    beat_schedule={"optico_sync": {"task": "optico_sync.sweep", "schedule": 2.0}},
-)
+
+def make_app(broker: str, queue: str) -> Celery:
+    """An app that is the current one in every thread."""
+    made = Celery("tests", broker=broker)
+    made.conf.update(
+        task_default_queue=queue,
+        broker_connection_retry_on_startup=True,
+        worker_prefetch_multiplier=1,
+        beat_schedule={"optico_sync": {"task": "optico_sync.sweep", "schedule": 2.0}},
+    )
+    made.set_current()
+    made.set_default()
+    return made
+
+
+app = make_app(os.environ.get("OPTICO_TEST_BROKER", "memory://"), os.environ.get("OPTICO_TEST_QUEUE", "optico-tests"))

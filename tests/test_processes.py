@@ -24,6 +24,7 @@ IS_SQLITE = connection.vendor == "sqlite"
 WORKERS, ORDERS = (2, 300) if IS_SQLITE else (4, 2000)
 State = SyncState.State
 
+
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Starts ``manage.py optico_worker`` on the test database."""

@@ -14,7 +14,7 @@ from django.test import override_settings
 
 from optico_sync.models import Attempt, Worker
 from optico_sync.sandbox.client import SandboxServer
-from tests.celery_app import app
+from tests.celery_app import make_app
 from tests.helpers import KEY, STATUSES, make_credential, move
 from tests.oddshop.models import Purchase
 from tests.processes import Start, kill, nothing_left, processes, told, wait_until
@@ -59,8 +59,7 @@ def check_that_nothing_is_lost(start_workers: Any, vendor: SandboxServer, engine
 def celery(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """Two Celery workers of two processes each, on the broker that the variable ``request.param`` names, and beat."""
     broker, queue = os.environ[request.param], f"optico-tests-{os.getpid()}"
-    app.conf.update(broker_url=broker, task_default_queue=queue)
-    app.amqp.queues = app.amqp.Queues({})
+    app = make_app(broker, queue)
     with processes(OPTICO_TEST_ENGINE="celery", OPTICO_TEST_BROKER=broker, OPTICO_TEST_QUEUE=queue) as run:
         run("celery", "-A", "tests.celery_app", "beat", "-s", str(tmp_path / "beat"))
 
