@@ -20,7 +20,7 @@ from optico_sync import conf, wakeups
 from optico_sync.delivery import Lane
 from optico_sync.models import OutboxEvent, VendorCredential, Worker
 from optico_sync.models.clock import database_now
-from optico_sync.relay import relay_all, seed_mappings
+from optico_sync.relay import relay, relay_all, seed_mappings
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class EmbeddedWorker:
         return count
 
     def _relay_once(self) -> int:
-        count = relay_all()
+        count = relay()
         if count:
             self._ring(*(thread.name for thread in list(self._lanes.values())))
         return count

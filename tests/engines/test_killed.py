@@ -17,7 +17,7 @@ from optico_sync.sandbox.client import SandboxServer
 from tests.celery_app import make_app
 from tests.helpers import KEY, STATUSES, make_credential, move
 from tests.oddshop.models import Purchase
-from tests.processes import Start, kill, nothing_left, processes, told, wait_until
+from tests.processes import kill, nothing_left, processes, told, wait_until
 from tests.settings import OPTICO_SYNC
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -165,9 +165,9 @@ def test_an_engine_that_cannot_be_loaded_breaks_no_checkout() -> None:
 
 @pytest.mark.django_db
 def test_an_engine_without_wakeups_leaves_no_trace_in_the_shop(django_capture_on_commit_callbacks: Any) -> None:
-    with override_settings(OPTICO_SYNC={**OPTICO_SYNC, "ENGINE": f"{__name__}.Deaf"}):
-        with django_capture_on_commit_callbacks() as callbacks:
-            Purchase.objects.create(number="1")
+    deaf = override_settings(OPTICO_SYNC={**OPTICO_SYNC, "ENGINE": f"{__name__}.Deaf"})
+    with deaf, django_capture_on_commit_callbacks() as callbacks:
+        Purchase.objects.create(number="1")
     assert callbacks == []
 
 
@@ -228,6 +228,21 @@ def test_the_relay_wakes_only_lanes_that_have_work_and_may_do_it(quiet: Recordin
     wakeups.sweep()
     run(*quiet.waiting.pop())
     assert [lane for lane, _token in quiet.waiting] == [able.pk]
+
+
+@pytest.mark.django_db
+def test_a_slow_vendor_keeps_one_process_busy_and_no_more(quiet: Recording) -> None:
+    """G6: however often the sweep comes by, its lane gets no second task, and the other lane gets its own."""
+    slow, quick = make_credential(name="slow"), make_credential(name="quick")
+    place()
+    at_work = take(slow.pk)
+    Wakeup.objects.begin(slow.pk, at_work, now=database_now("default"))
+    for _ in range(3):
+        wakeups.sweep()
+        relay = next(waiting for waiting in quiet.waiting if waiting[0] == RELAY)
+        quiet.waiting.remove(relay)
+        run(*relay)
+    assert [lane for lane, _token in quiet.waiting] == [quick.pk]
 
 
 @pytest.mark.django_db
