@@ -24,8 +24,8 @@ def main() -> int:
     import django
 
     django.setup()
+    from django.db import connection
     from django.test.runner import DiscoverRunner
-    from django.test.utils import get_runner  # noqa: F401 - the test database's machinery
 
     runner = DiscoverRunner(verbosity=0, interactive=False)
     databases = runner.setup_databases()

@@ -149,9 +149,11 @@ class _Bell:
             with self._changed:
                 while not self._times or (left := self._times[0] - time.monotonic()) > 0:
                     self._changed.wait(left if self._times else None)
-                while self._times and self._times[0] <= time.monotonic():
-                    self._times.popleft()
+            began = time.monotonic()
             rest = self._announce()
+            with self._changed:
+                while self._times and self._times[0] <= began:
+                    self._times.popleft()
             if rest >= REST or not self._times:
                 # Nobody's connection: it must not keep a test database from being dropped.
                 connections.close_all()
