@@ -475,9 +475,9 @@ class Heartbeat:
     running: int
 
     @property
-    def start_hint(self) -> object:
+    def start_hint(self) -> str | Promise:
         """What runs the deliveries in this installation."""
-        return _engine().start_hint
+        return wakeups.words().start_hint
 
 
 def worker_state(worker: Worker, now: datetime) -> WorkerState:
@@ -512,7 +512,7 @@ class Sweep:
     age: str
     is_late: bool
     #: How it is set up for the engine of this installation.
-    hint: object
+    hint: str | Promise
 
 
 def sweep() -> Sweep:
@@ -523,16 +523,8 @@ def sweep() -> Sweep:
         last_at=last_at,
         age=spell(silence) if silence is not None else "",
         is_late=silence is None or silence > SWEEP_LATE,
-        hint=_engine().sweep_hint,
+        hint=wakeups.words().sweep_hint,
     )
-
-
-def _engine() -> wakeups.Engine:
-    """The engine; one that cannot be loaded is for the system checks to tell."""
-    try:
-        return wakeups.get_engine()
-    except ConfigurationError:
-        return wakeups.Engine()
 
 
 @dataclass(frozen=True, kw_only=True)

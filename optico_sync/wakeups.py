@@ -18,6 +18,7 @@ from django.core.checks import CheckMessage
 from django.core.signals import setting_changed
 from django.db import connections, router
 from django.dispatch import receiver
+from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
@@ -47,8 +48,8 @@ class Engine:
     #: The least number of seconds between two announcements of one process.
     interval = 0.5
     #: What must run, and how the periodic sweep is set up, for the admin and the checks.
-    start_hint: object = _("Start its worker.")
-    sweep_hint: object = _("Run manage.py optico_sweep every minute, for example from cron.")
+    start_hint: str | Promise = _("Start its worker.")
+    sweep_hint: str | Promise = _("Run manage.py optico_sweep every minute, for example from cron.")
 
     def send(self, lane: int, token: str) -> None:
         """Have ``engines.task.run(lane, token)`` called soon, in another process. May be slow, and may raise.
@@ -69,6 +70,14 @@ class Engine:
 def get_engine() -> Engine:
     """The engine that the settings name. Raises ``ConfigurationError`` that names the setting and the cure."""
     return _load(conf.options().ENGINE)
+
+
+def words() -> Engine:
+    """The engine, to say what must run; one that cannot be loaded is for the system checks to tell."""
+    try:
+        return get_engine()
+    except ConfigurationError:
+        return Engine()
 
 
 def wake(lane: int) -> bool:
