@@ -57,6 +57,7 @@ def test_a_message_carries_a_lane_and_a_token_and_no_order(app: Celery) -> None:
 def test_tasks_deliver(app: Celery, optico: Any) -> None:
     make_credential(optico.url)
     place("1001", "confirmed")
+    wait_until(lambda: not wakeups._bell._times, 30)
     sweep()
     while waiting := messages(app):
         for arguments in waiting:

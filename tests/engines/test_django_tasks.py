@@ -14,6 +14,7 @@ from optico_sync import wakeups
 from optico_sync.engines import django_tasks
 from optico_sync.models.wakeups import RELAY
 from tests.helpers import make_credential, place
+from tests.processes import wait_until
 from tests.settings import OPTICO_SYNC
 
 LIBRARY = django_tasks.ImmediateBackend.__module__.split(".backends")[0]
@@ -45,6 +46,7 @@ def test_db_worker_delivers(optico: Any) -> None:
     make_credential(optico.url)
     with chosen():
         place("1001", "confirmed")
+        wait_until(lambda: not wakeups._bell._times, 30)
         call_command("optico_sweep")
         call_command("db_worker", batch=True, startup_delay=False, verbosity=0)
     assert optico.order("1001")["status"] == "confirmed"
