@@ -18,7 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import signals, sql
 from django.utils import timezone
 
-from optico_sync import attribution, conf
+from optico_sync import attribution, conf, wakeups
 from optico_sync.attribution import NOTHING, Attribution
 from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import OutboxEvent, Subject
@@ -204,6 +204,8 @@ def _insert(
         value[:limit] if limit and isinstance(value := values[name], str) else values[name] for name, limit in columns
     ]
     _execute(connection, statement, parameters)
+    if wakeups.is_wanted():
+        transaction.on_commit(wakeups.ring, using=using, robust=True)
     if earlier_losses:
         transaction.on_commit(lambda: _settle_missed(earlier_losses), using=using, robust=True)
 

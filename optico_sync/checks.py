@@ -12,9 +12,9 @@ from django.db import connections, router
 from django.db.utils import DatabaseError
 from django.utils.module_loading import import_string
 
-from optico_sync import conf
+from optico_sync import conf, insight, wakeups
 from optico_sync.exceptions import ConfigurationError, EncryptionKeyError
-from optico_sync.models import OutboxEvent, VendorCredential
+from optico_sync.models import OutboxEvent, RelayState, VendorCredential
 from optico_sync.models.fields import cipher
 from optico_sync.setup import MIDDLEWARE
 from optico_sync.shops import get_shop
@@ -99,6 +99,39 @@ def check_api(**kwargs: Any) -> Iterable[CheckMessage]:
             except ImportError as error:
                 message = f"{conf.SETTING}[{setting!r}] names {path!r}, which cannot be loaded ({error})."
                 yield Error(message, hint="Correct the dotted path: the API answers nobody.", id="optico_sync.E005")
+
+
+@register
+def check_engine(**kwargs: Any) -> Iterable[CheckMessage]:
+    """The engine, and what it finds wrong itself."""
+    try:
+        yield from wakeups.get_engine().check()
+    except ConfigurationError as error:
+        yield Error(
+            str(error),
+            hint=f"Name one of {', '.join(wakeups.ENGINES)}, or the dotted path of an Engine, and install its package.",
+            id="optico_sync.E007",
+        )
+
+
+@register(Tags.database)
+def check_round(databases: Any = None, **kwargs: Any) -> Iterable[CheckMessage]:
+    """The periodic round, of an engine that makes no rounds by itself. Only asked for with ``check --database``."""
+    using = router.db_for_write(RelayState)
+    if conf.options().ENGINE == "embedded" or using not in (databases or ()):
+        return
+    try:
+        is_needed = VendorCredential.objects.using(using).filter(is_enabled=True).exists()
+        found = insight.last_round()
+        if is_needed and found.is_late:
+            yield Warning(
+                "The periodic round does not run, so retries are sent late or never.",
+                hint=str(found.hint),
+                id="optico_sync.W008",
+            )
+    except DatabaseError:
+        # Not migrated yet.
+        return
 
 
 @register(Tags.database)

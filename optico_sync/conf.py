@@ -51,6 +51,10 @@ class Options:
     LEASE: float = 60.0
     #: How often an idle worker looks for work.
     POLL_INTERVAL: float = 0.5
+    #: What wakes the delivery: "embedded", "celery", "django_tasks" or the dotted path of an ``Engine``.
+    ENGINE: str = "embedded"
+    #: Given to the engine with every wake-up: ``queue`` for Celery; ``backend``, ``queue_name`` for django.tasks.
+    ENGINE_OPTIONS: Mapping[str, Any] = field(default_factory=dict)
     #: A file of certificate authorities for vendors behind a private one; empty means the usual ones.
     CA_BUNDLE: str = ""
     #: Dotted paths of the API's authentication, permission and throttle classes. Without any, authentication and
@@ -137,6 +141,8 @@ _READERS: dict[str, Callable[[object], Any]] = {
     # A lease shorter than a vendor's time-out would be lost in the middle of every slow send.
     "LEASE": _seconds(20),
     "POLL_INTERVAL": _seconds(0.01),
+    "ENGINE": _text,
+    "ENGINE_OPTIONS": _table,
     "CA_BUNDLE": _text,
     "API_AUTHENTICATION": _texts,
     "API_PERMISSIONS": _texts,

@@ -18,6 +18,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from optico_sync import wakeups
 from optico_sync.attribution import NOTHING, Attribution
 from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import (
@@ -39,6 +40,8 @@ MAX_CHANGES = 100
 MAX_ATTEMPTS = 50
 #: A captured change that is older than this should have been relayed.
 RELAY_LATE = timedelta(seconds=30)
+#: The round should have run since; cron cannot run it more often than every minute.
+ROUND_LATE = timedelta(minutes=3)
 
 _NEVER_OFFERED = "never_offered"
 _REASONS_READ = 1000
@@ -523,12 +526,17 @@ class Heartbeat:
     age: str
     running: int
 
+    @property
+    def start_hint(self) -> str | Promise:
+        """What runs the deliveries in this installation."""
+        return wakeups.words().start_hint
+
 
 def worker_state(worker: Worker, now: datetime) -> WorkerState:
     """Whether ``worker`` runs, by the database's clock."""
     if worker.stopped_at:
         return WorkerState.STOPPED
-    return WorkerState.SILENT if now - worker.beat_at > Worker.SILENCE else WorkerState.RUNNING
+    return WorkerState.SILENT if now - worker.beat_at > worker.silence else WorkerState.RUNNING
 
 
 def workers_now() -> datetime:
@@ -546,6 +554,29 @@ def heartbeat() -> Heartbeat:
     heard = (running or workers)[0]
     age = spell(now - heard.beat_at)
     return Heartbeat(worker=heard, state=worker_state(heard, now), age=age, running=len(running))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """The periodic round, which finds what became due without a wake-up."""
+
+    last_at: datetime | None
+    age: str
+    is_late: bool
+    #: How it is set up for the engine of this installation.
+    hint: str | Promise
+
+
+def last_round() -> Round:
+    """Does anybody look for retries that have become due?"""
+    last_at = RelayState.objects.values_list("swept_at", flat=True).first()
+    silence = workers_now() - last_at if last_at else None
+    return Round(
+        last_at=last_at,
+        age=spell(silence) if silence is not None else "",
+        is_late=silence is None or silence > ROUND_LATE,
+        hint=wakeups.words().round_hint,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.utils.functional import Promise
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from optico_sync import conf
+from optico_sync import conf, wakeups
 from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import StatusMapping, VendorCredential, Worker
 from optico_sync.shops import get_shop
@@ -51,7 +52,9 @@ def steps(credentials: Sequence[VendorCredential]) -> list[Step]:
         Step(
             label=_("A worker was seen"),
             is_done=Worker.objects.exists(),
-            cure=_("Ask your developer to start manage.py optico_worker, and to have it started with the server."),
+            cure=format_lazy(
+                "{} {}", wakeups.words().start_hint, _("Ask your developer to have it started with the server.")
+            ),
         ),
         Step(
             label=_("There is a vendor credential, switched on"),

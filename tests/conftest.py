@@ -23,11 +23,12 @@ def own_language() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what only another database can show; CI runs every test on at least one."""
+    """Leave out what only another database or a service can show; CI runs every test with at least one."""
     elsewhere = [
         item
         for item in items
-        if (marker := item.get_closest_marker("databases")) and connection.vendor not in marker.args
+        if ((databases := item.get_closest_marker("databases")) and connection.vendor not in databases.args)
+        or ((services := item.get_closest_marker("services")) and not os.environ.keys() >= set(services.args))
     ]
     if elsewhere:
         config.hook.pytest_deselected(items=elsewhere)

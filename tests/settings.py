@@ -29,6 +29,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "rest_framework",
+    "django_tasks_db",
     "optico_sync",
     "shop_demo",
     "tests.oddshop",
@@ -81,6 +82,8 @@ if _name := env("OPTICO_TEST_DATABASE", default=""):
 # MariaDB has no partial indexes; the app's are made so that the full ones do as well.
 SILENCED_SYSTEM_CHECKS = ["models.W037"]
 
+TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+
 OPTICO_SYNC = {
     "ORDER": {
         "model": "oddshop.Purchase",
@@ -121,4 +124,5 @@ OPTICO_SYNC = {
     "CART_QUIET_PERIOD": 0,
     "ALLOWED_NETWORKS": ["127.0.0.0/8"],
     "LEASE": env.float("OPTICO_TEST_LEASE", default=60.0),
+    "ENGINE": env("OPTICO_TEST_ENGINE", default="embedded"),
 }

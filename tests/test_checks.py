@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.db import OperationalError, connection
 from django.test import override_settings
 
-from optico_sync import checks
+import optico_sync
 from optico_sync.models import VendorCredential
 from tests.helpers import make_credential
 from tests.settings import OPTICO_SYNC as CLEAN
@@ -20,7 +20,8 @@ from tests.settings import OPTICO_SYNC as CLEAN
 # From Django 6.1 on a check without names looks at the databases too.
 pytestmark = pytest.mark.django_db
 
-ALL_IDS = set(re.findall(r"optico_sync\.[EW]\d{3}", Path(checks.__file__).read_text()))
+SOURCE = "".join(path.read_text(encoding="utf-8") for path in Path(optico_sync.__file__).parent.rglob("*.py"))
+ALL_IDS = set(re.findall(r"optico_sync\.[EW]\d{3}", SOURCE))
 SEEN_HERE = {
     "optico_sync.E001",
     "optico_sync.E002",
@@ -33,6 +34,11 @@ SEEN_HERE = {
     "optico_sync.W004",
     "optico_sync.W005",
     "optico_sync.W006",
+    "optico_sync.E007",
+    # In tests/engines.
+    "optico_sync.E006",
+    "optico_sync.W007",
+    "optico_sync.W008",
 }
 
 
@@ -134,6 +140,13 @@ def test_e005_class_of_the_api_that_cannot_be_loaded(setting: str) -> None:
     with changed(**{setting: ["no.such.Class"]}):
         message = the_only()
     assert message.id == "optico_sync.E005" and setting in message.msg
+
+
+@pytest.mark.parametrize("name", ["kafka", "no.such.Engine", "optico_sync.conf.Options", "optico_sync.conf.SETTING"])
+def test_e007_engine_that_cannot_be_used(name: str) -> None:
+    with changed(ENGINE=name):
+        message = the_only()
+    assert message.id == "optico_sync.E007" and name in message.msg
 
 
 @pytest.mark.django_db

@@ -28,7 +28,7 @@ def test_every_command_is_in_the_table_and_no_other() -> None:
 
 
 def test_every_check_is_in_the_table_and_no_other() -> None:
-    source = (BASE_DIR / "optico_sync" / "checks.py").read_text(encoding="utf-8")
+    source = "".join(path.read_text(encoding="utf-8") for path in (BASE_DIR / "optico_sync").rglob("*.py"))
     ids = r"optico_sync\.[EW]\d{3}"
     assert set(re.findall(ids, README)) == set(re.findall(ids, source))
 

@@ -26,6 +26,8 @@ FLOORS = {
     "models": 3,
     "shops": 3,
     "transport": 3,
+    # Between the store and those who work: capture rings, the engines and the doors listen.
+    "wakeups": 3.5,
     "capture": 4,
     "relay": 4,
     "delivery": 4,

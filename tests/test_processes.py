@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
 import pytest
 from django.db import connection
 
-from optico_sync.models import Attempt, OutboxEvent, SyncState, Worker
+from optico_sync.models import Attempt, SyncState, Worker
 from optico_sync.sandbox.client import SandboxServer
 from tests.helpers import KEY, STATUSES, make_credential
 from tests.oddshop.models import Purchase
-from tests.settings import BASE_DIR
+from tests.processes import Start, kill, nothing_left, processes, told, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,38 +24,12 @@ IS_SQLITE = connection.vendor == "sqlite"
 WORKERS, ORDERS = (2, 300) if IS_SQLITE else (4, 2000)
 State = SyncState.State
 
-Start = Callable[..., subprocess.Popen]
-
 
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Starts ``manage.py optico_worker`` on the test database."""
-    running: list[subprocess.Popen] = []
-
-    def start_worker(*arguments: str, lease: int = 60) -> subprocess.Popen:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "django", "optico_worker", *arguments],
-            cwd=BASE_DIR,
-            env={
-                **os.environ,
-                "DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"],
-                "OPTICO_TEST_DATABASE": str(connection.settings_dict["NAME"]),
-                "OPTICO_TEST_LEASE": str(lease),
-                "PYTHONPATH": os.pathsep.join([str(BASE_DIR), os.environ.get("PYTHONPATH", "")]),
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        running.append(process)
-        return process
-
-    yield start_worker
-    for process in running:
-        if process.returncode is None:
-            process.kill()
-            # Shown by pytest when the test failed: why a worker did nothing.
-            print(process.communicate()[0])
+    with processes() as run:
+        yield lambda *arguments, **options: run("django", "optico_worker", *arguments, **options)
 
 
 @pytest.fixture
@@ -71,31 +42,11 @@ def buy(count: int, stage: str = "pending") -> list[Purchase]:
     return [Purchase.objects.create(number=f"N-{number}", stage=stage) for number in range(count)]
 
 
-def wait_until(done: Callable[[], bool], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.1)
-
-
-def nothing_left() -> bool:
-    waiting = SyncState.objects.exclude(state=State.IN_SYNC).exists()
-    return not waiting and not OutboxEvent.objects.filter(relayed_at__isnull=True).exists()
-
-
 def stop(process: subprocess.Popen) -> str:
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 0, output
     return output
-
-
-def told(vendor: SandboxServer) -> dict[str, list[str]]:
-    """Order -> the statuses the vendor was told, in the order they came."""
-    heard: dict[str, list[str]] = {}
-    for entry in vendor.journal():
-        heard.setdefault(entry["order_id"], []).append(entry["fields"]["status"])
-    return heard
 
 
 def test_workers_share_the_orders_and_keep_every_order_of_statuses(start: Start, vendor: SandboxServer) -> None:
@@ -132,8 +83,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing(start: Start, vendor: Sandb
     vendor.config(latency=0.03)
     first = start(lease=20)
     wait_until(lambda: vendor.summary()["requests"] > count // 4, 60)
-    first.kill()
-    first.communicate()
+    kill(first)
     assert SyncState.objects.exclude(lease="").exists()
     vendor.config(latency=0)
     start(lease=20)

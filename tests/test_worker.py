@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import threading
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connections
+from django.db import connection, connections
+from django.test import override_settings
 from django.utils import timezone
 
+from optico_sync import insight
 from optico_sync.engines.embedded import EmbeddedWorker
 from optico_sync.models import StatusMapping, SyncState, Worker
 from tests.helpers import make_credential, place
+from tests.processes import wait_until
+from tests.settings import OPTICO_SYNC
 
 
-@pytest.mark.django_db(transaction=True)
-def test_it_delivers_until_stopped_and_takes_up_credentials_that_come_later(optico: Any) -> None:
+@contextmanager
+def working() -> Iterator[None]:
+    """A worker in a thread, stopped at the end."""
     stop = threading.Event()
 
     def work() -> None:
@@ -30,14 +36,18 @@ def test_it_delivers_until_stopped_and_takes_up_credentials_that_come_later(opti
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        make_credential(optico.url)
-        place("1001", "confirmed")
-        end = time.monotonic() + 15
-        while optico.order("1001") is None and time.monotonic() < end:
-            time.sleep(0.05)
+        yield
     finally:
         stop.set()
         thread.join()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_delivers_until_stopped_and_takes_up_credentials_that_come_later(optico: Any) -> None:
+    with working():
+        make_credential(optico.url)
+        place("1001", "confirmed")
+        wait_until(lambda: optico.order("1001") is not None, 15)
     assert optico.order("1001")["status"] == "confirmed"
     assert SyncState.objects.get().state == SyncState.State.IN_SYNC
     beat = Worker.objects.get()
@@ -70,3 +80,27 @@ def test_workers_long_gone_are_forgotten() -> None:
     Worker.objects.create(name="gone:1", started_at=long_ago, beat_at=long_ago)
     EmbeddedWorker().run_once()
     assert not Worker.objects.filter(name="gone:1").exists()
+
+
+@pytest.mark.databases("postgresql")
+@pytest.mark.django_db(transaction=True)
+def test_on_postgresql_a_commit_wakes_a_worker_that_does_not_poll(optico: Any) -> None:
+    make_credential(optico.url)
+    with override_settings(OPTICO_SYNC={**OPTICO_SYNC, "POLL_INTERVAL": 3600}), working():
+        wait_until(lambda: listeners() == 1, 15)
+        place("1001", "confirmed")
+        wait_until(lambda: optico.order("1001") is not None, 15)
+
+
+def listeners() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'LISTEN%'"
+        )
+        return cursor.fetchone()[0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_makes_its_rounds_by_itself() -> None:
+    EmbeddedWorker().run_once()
+    assert not insight.last_round().is_late

@@ -101,6 +101,7 @@ class StandingAdmin(ReadOnlyAdmin):
             "lines": insight.credential_lines(known_credentials(request)),
             "heartbeat": insight.heartbeat(),
             "captures": insight.captures(),
+            "round": insight.last_round(),
             "can_configure": _can_configure(request),
         }
 

@@ -30,11 +30,11 @@ class WorkerList(ChangeList):
 
 @admin.register(Worker)
 class WorkerAdmin(ReadOnlyAdmin):
-    list_display = ["name", "state", "heartbeat", "started_at", "delivered"]
+    list_display = ["name", "engine", "state", "heartbeat", "started_at", "delivered"]
     list_display_links = None
     sortable_by = ()
     ordering = ["-beat_at"]
-    fields = ["name", "state", "heartbeat", "started_at", "stopped_at", "delivered"]
+    fields = ["name", "engine", "state", "heartbeat", "started_at", "stopped_at", "delivered"]
 
     class Media:
         css = CSS

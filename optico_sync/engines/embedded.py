@@ -1,6 +1,7 @@
 """The worker that comes with the app: relay and one lane a credential, in threads of one process.
 
-It carries no work of its own. Everything it knows is in the database, so it may be killed at any moment.
+It carries no work of its own. Everything it knows is in the database, so it may be killed at any moment. It polls; on
+PostgreSQL it also listens, and starts at once.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from django.db import close_old_connections, connections, router
+from django.utils.translation import gettext_lazy as _
 
-from optico_sync import conf
+from optico_sync import conf, wakeups
 from optico_sync.delivery import Lane
-from optico_sync.models import VendorCredential, Worker
+from optico_sync.models import OutboxEvent, VendorCredential, Worker
 from optico_sync.models.clock import database_now
-from optico_sync.relay import relay_all, seed_mappings
+from optico_sync.relay import relay, relay_all, seed_mappings
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +28,36 @@ logger = logging.getLogger(__name__)
 BEAT = 5.0
 #: Seconds to wait after an error before trying again; the database may be restarting.
 PAUSE = 2.0
+
+_CHANNEL = "optico_sync"
+_RELAY = "optico_sync-relay"
+
+
+class EmbeddedEngine(wakeups.Engine):
+    """PostgreSQL carries the wake-up to the workers that listen; on other databases they only poll."""
+
+    interval = 0.01
+    start_hint = _("Start manage.py optico_worker.")
+    round_hint = _("The worker does it by itself.")
+
+    @property
+    def wakes(self) -> bool:  # type: ignore[override]
+        return _can_listen(_outbox())
+
+    def announce(self) -> None:
+        with connections[_outbox()].cursor() as cursor:
+            # One transaction; not waiting for the disk, for it writes nothing and holds the lock of all notifications.
+            cursor.execute(f"SET LOCAL synchronous_commit TO off; NOTIFY {_CHANNEL}")
+
+
+def _outbox() -> str:
+    return router.db_for_write(OutboxEvent)
+
+
+def _can_listen(using: str) -> bool:
+    """Only with psycopg 3, which can wait for a notification and give up after a while."""
+    connection = connections[using]
+    return connection.vendor == "postgresql" and getattr(connection, "Database").__name__ == "psycopg"  # noqa: B009
 
 
 class EmbeddedWorker:
@@ -34,31 +67,36 @@ class EmbeddedWorker:
         self.stop = stop or threading.Event()
         self.name = f"{socket.gethostname()}:{os.getpid()}"[:100]
         self._lanes: dict[int, threading.Thread] = {}
+        self._bells: dict[str, threading.Event] = {}
         self._delivered = 0
         self._count = threading.Lock()
 
     def run(self) -> None:
         """Work until stopped, then finish what is in flight and give back what is not."""
         self._beat(start=True)
-        relay = threading.Thread(target=self._forever, args=(self._relay_once,), name="optico_sync-relay")
-        relay.start()
+        threads = [self._start(_RELAY, lambda: self._forever(self._relay_once))]
+        if _can_listen(_outbox()):
+            threads.append(self._start("optico_sync-ear", self._listen))
         try:
             while not self.stop.is_set():
                 try:
                     self._start_lanes()
                     self._beat()
+                    wakeups.note_round()
                 except Exception as error:
                     self._complain("heartbeat", error)
                 self.stop.wait(BEAT if self._lanes else min(BEAT, 1.0))
         finally:
             self.stop.set()
-            for thread in (relay, *self._lanes.values()):
+            self._ring(*self._bells)
+            for thread in (*threads, *self._lanes.values()):
                 thread.join()
             self._beat(end=True)
 
     def run_once(self) -> int:
         """Relay and deliver what is due now, then return how many orders were handled. For cron."""
         self._beat(start=True)
+        wakeups.note_round()
         try:
             relay_all()
             for credential in VendorCredential.objects.defer("sealed_secrets"):
@@ -75,11 +113,18 @@ class EmbeddedWorker:
             if thread is None or not thread.is_alive():
                 if thread is None:
                     seed_mappings(credential)
-                thread = threading.Thread(
-                    target=self._work_lane, args=(credential.pk,), name=f"optico_sync-lane-{credential.pk}"
-                )
-                self._lanes[credential.pk] = thread
-                thread.start()
+                work = partial(self._work_lane, credential.pk)
+                self._lanes[credential.pk] = self._start(f"optico_sync-lane-{credential.pk}", work)
+
+    def _start(self, name: str, work: Callable[[], None]) -> threading.Thread:
+        self._bells[name] = threading.Event()
+        thread = threading.Thread(target=work, name=name)
+        thread.start()
+        return thread
+
+    def _ring(self, *names: str) -> None:
+        for name in names:
+            self._bells[name].set()
 
     def _work_lane(self, credential_id: int) -> None:
         lane = Lane(credential_id, worker=self.name, stop=self.stop)
@@ -101,17 +146,37 @@ class EmbeddedWorker:
             self._delivered += count
         return count
 
-    @staticmethod
-    def _relay_once() -> int:
-        return relay_all()
+    def _relay_once(self) -> int:
+        count = relay()
+        if count:
+            self._ring(*(thread.name for thread in list(self._lanes.values())))
+        return count
+
+    def _listen(self) -> None:
+        """Ring the relay at every notification. What is missed while the connection is down, the polling finds."""
+
+        def hear() -> int:
+            connection = connections[_outbox()]
+            with connection.cursor() as cursor:
+                cursor.execute(f"LISTEN {_CHANNEL}")
+            while not self.stop.is_set():
+                for _heard in connection.connection.notifies(timeout=1.0, stop_after=1):
+                    self._ring(_RELAY)
+            return 1
+
+        self._forever(hear)
 
     def _forever(self, work: Callable[[], int]) -> None:
         """Call ``work`` until stopped, resting when there is nothing to do. An error is logged and tried again."""
+        bell = self._bells[threading.current_thread().name]
         try:
-            while not self.stop.is_set():
+            while True:
+                bell.clear()
+                if self.stop.is_set():
+                    return
                 try:
                     if not work():
-                        self.stop.wait(conf.options().POLL_INTERVAL)
+                        bell.wait(conf.options().POLL_INTERVAL)
                 except Exception as error:
                     self._complain(threading.current_thread().name, error)
                     close_old_connections()

@@ -15,6 +15,7 @@ from optico_sync.models.sync import (
     Verdict,
     Worker,
 )
+from optico_sync.models.wakeups import Wakeup
 
 __all__ = [
     "Attempt",
@@ -33,5 +34,6 @@ __all__ = [
     "SyncState",
     "Verdict",
     "VendorCredential",
+    "Wakeup",
     "Worker",
 ]

@@ -160,6 +160,8 @@ class RelayState(models.Model):
     """The single row that the relay locks, so that there is one at a time; also its record."""
 
     relayed_at = models.DateTimeField(null=True)
+    #: When the periodic round ran last.
+    swept_at = models.DateTimeField(null=True)
     missed_captures = models.PositiveBigIntegerField(default=0)
     last_missed_at = models.DateTimeField(null=True)
 
@@ -609,13 +611,15 @@ class Worker(models.Model):
     """A delivery worker's heartbeat."""
 
     name = models.CharField(_("worker"), max_length=100, unique=True)
+    engine = models.CharField(_("engine"), max_length=100, default="embedded")
     started_at = models.DateTimeField(_("started"))
     beat_at = models.DateTimeField(_("last heartbeat"))
     stopped_at = models.DateTimeField(_("stopped"), null=True)
     delivered = models.PositiveBigIntegerField(_("delivered"), default=0)
 
-    #: Silent for longer than this, a worker counts as gone.
+    #: Silent for longer than this, a worker counts as gone. One that only runs tasks is heard at every round.
     SILENCE = timedelta(seconds=30)
+    SILENCE_OF_TASKS = timedelta(minutes=3)
     #: How long a worker that is gone stays in the list.
     KEPT = timedelta(days=2)
 
@@ -625,3 +629,7 @@ class Worker(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def silence(self) -> timedelta:
+        return self.SILENCE if self.engine == "embedded" else self.SILENCE_OF_TASKS

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import connection
-from django.test import Client
+from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -18,6 +18,7 @@ from optico_sync.models import OutboxEvent, RelayState, Subject, SyncState, Vend
 from optico_sync.models.clock import database_now
 from optico_sync.relay import relay_all
 from tests.helpers import KEY, Vendor, deliver, make_credential, place
+from tests.settings import OPTICO_SYNC
 
 URL = "/admin/optico_sync/subject/"
 
@@ -98,6 +99,17 @@ def test_strip_says_that_no_worker_runs(viewer: Client, credential: VendorCreden
     html = page(viewer)
     assert "No worker is running" not in html
     assert "Worker w-1, heartbeat" in html
+
+
+def test_strip_tells_when_the_last_round_was_and_how_to_set_it_up(viewer: Client, credential: VendorCredential) -> None:
+    with override_settings(OPTICO_SYNC={**OPTICO_SYNC, "ENGINE": "celery"}):
+        html = page(viewer)
+    assert "Start a Celery worker and Celery beat." in html
+    assert "optico_sync.round" in html
+    RelayState.objects.create(swept_at=database_now("default"))
+    html = page(viewer)
+    assert "What has become due was last looked for 0 s ago." in html
+    assert "The worker does it by itself." not in html
 
 
 def test_strip_says_why_a_credential_is_paused(viewer: Client, credential: VendorCredential) -> None:
