@@ -569,7 +569,7 @@ class Round:
 
 def last_round() -> Round:
     """Does anybody look for retries that have become due?"""
-    last_at = RelayState.objects.values_list("swept_at", flat=True).first()
+    last_at = RelayState.objects.values_list("round_at", flat=True).first()
     silence = workers_now() - last_at if last_at else None
     return Round(
         last_at=last_at,

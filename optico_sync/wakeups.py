@@ -106,8 +106,8 @@ def note_round() -> None:
     """Record that a round runs, for whoever asks when the last one was."""
     states = RelayState.objects.using(router.db_for_write(RelayState))
     now = database_now(states.db)
-    if not states.filter(pk=1).update(swept_at=now):
-        states.get_or_create(pk=1, defaults={"swept_at": now})
+    if not states.filter(pk=1).update(round_at=now):
+        states.get_or_create(pk=1, defaults={"round_at": now})
 
 
 def ring() -> None:

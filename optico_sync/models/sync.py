@@ -161,7 +161,7 @@ class RelayState(models.Model):
 
     relayed_at = models.DateTimeField(null=True)
     #: When the periodic round ran last.
-    swept_at = models.DateTimeField(null=True)
+    round_at = models.DateTimeField(null=True)
     missed_captures = models.PositiveBigIntegerField(default=0)
     last_missed_at = models.DateTimeField(null=True)
 

@@ -106,7 +106,7 @@ def test_strip_tells_when_the_last_round_was_and_how_to_set_it_up(viewer: Client
         html = page(viewer)
     assert "Start a Celery worker and Celery beat." in html
     assert "optico_sync.round" in html
-    RelayState.objects.create(swept_at=database_now("default"))
+    RelayState.objects.create(round_at=database_now("default"))
     html = page(viewer)
     assert "What has become due was last looked for 0 s ago." in html
     assert "The worker does it by itself." not in html

@@ -313,7 +313,7 @@ def test_the_last_round_is_told_and_a_late_one_too(engine: Recording) -> None:
     assert insight.last_round().is_late and insight.last_round().last_at is None
     wakeups.make_round()
     assert not insight.last_round().is_late
-    RelayState.objects.update(swept_at=database_now("default") - timedelta(minutes=4))
+    RelayState.objects.update(round_at=database_now("default") - timedelta(minutes=4))
     assert insight.last_round().is_late and "optico_round" in str(insight.last_round().hint)
 
 
