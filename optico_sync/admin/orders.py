@@ -20,7 +20,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from optico_sync import insight
+from optico_sync import conf, insight
 from optico_sync.admin.badges import CSS, render_standings
 from optico_sync.admin.order_filters import (
     AttributedFilter,
@@ -93,6 +93,7 @@ class StandingAdmin(ReadOnlyAdmin):
             "lines": insight.credential_lines(known_credentials(request)),
             "heartbeat": insight.heartbeat(),
             "captures": insight.captures(),
+            "is_silenced": not conf.options().ENABLED,
             "can_configure": _can_configure(request),
         }
 
