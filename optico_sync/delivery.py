@@ -20,7 +20,7 @@ from functools import partial
 from django.db import InterfaceError, OperationalError, connections, router, transaction
 from django.db.models import F
 
-from optico_sync import conf
+from optico_sync import conf, signals
 from optico_sync.exceptions import ConfigurationError, EncryptionKeyError, Unreadable
 from optico_sync.models import (
     Attempt,
@@ -49,6 +49,12 @@ logger = logging.getLogger(__name__)
 #: The part of a lease that must be left, beyond the vendor's time-out, when a send starts.
 _MARGIN = 2.0
 
+_SIGNALS = {
+    SyncState.State.IN_SYNC: signals.delivered,
+    SyncState.State.REFUSED: signals.refused,
+    SyncState.State.NOT_SENT: signals.not_sent,
+}
+
 _NOT_TRIED = Outcome(kind=Kind.HELD, reason="")
 
 _SETTLED_FIELDS = [
@@ -69,6 +75,8 @@ class _Plan:
     verdict: Verdict | None = None
     request: Request | None = None
     attempt: Attempt | None = None
+    #: The row as it was settled, where its state became another.
+    moved: SyncState | None = None
 
 
 @dataclass
@@ -225,7 +233,7 @@ class Lane:
         using = self._using
         subjects = Subject.objects.using(using).in_bulk([state.subject_id for state in claim.states])
         rules = Rules(claim.credential, using)
-        snapshots = _read_all(subjects.values(), using)
+        snapshots = _read_all(subjects.values())
         plans = []
         for state in claim.states:
             subject = subjects[state.subject_id]
@@ -239,6 +247,9 @@ class Lane:
                 plan.verdicts = [Verdict(step=step, outcome=outcome, is_final=True)]
                 continue
             whole = rules.admit(snapshots[subject.kind].get(subject.key), subject)
+            if isinstance(whole, OrderSnapshot) and not whole.lines and not state.delivered_at:
+                # Many shops save an order before its lines; an abandoned payment leaves it so for ever.
+                whole = not_sent("no_lines", is_for_now=True)
             if isinstance(whole, Outcome):
                 plan.verdicts = [Verdict(step=step, outcome=whole, is_final=True) for step in steps]
             elif isinstance(whole, CartSnapshot):
@@ -352,8 +363,10 @@ class Lane:
                 logger.warning("Settling is tried again (%s).", type(error).__name__)
                 connections[self._using].close_if_unusable_or_obsolete()
                 for plan in plans:
+                    plan.moved = None
                     if plan.attempt:
                         plan.attempt.pk = None
+        _announce(plans, claim.credential)
 
     def _settle(self, claim: _Claim, plans: Sequence[_Plan], health: _Health) -> None:
         """Record everything in one transaction: the vendor's health, the rows that are still ours, the attempts."""
@@ -366,6 +379,7 @@ class Lane:
             for row in rows:
                 plan = by_row[row.pk]
                 if row.lease == claim.lease:
+                    before = row.state
                     verdicts = [*plan.verdicts, plan.verdict] if plan.verdict else plan.verdicts
                     row.settle(
                         verdicts,
@@ -375,6 +389,7 @@ class Lane:
                         manner=plan.manner,
                         upserts=claim.vendor.upserts,
                     )
+                    plan.moved = row if row.state != before else None
                 elif plan.attempt and claim.vendor.upserts:
                     row.doubt(now, repeats=len(REPEAT_DELAYS))
             upsert(rows, _SETTLED_FIELDS, using=using)
@@ -446,6 +461,15 @@ class Lane:
                 status.declare()
 
 
+def _announce(plans: Iterable[_Plan], credential: VendorCredential) -> None:
+    """Tell the shop's own code. What was in sync without a send is no news."""
+    for plan in plans:
+        signal = _SIGNALS.get(SyncState.State(plan.moved.state)) if plan.moved else None
+        if plan.moved and signal and (plan.attempt or signal is not signals.delivered):
+            plan.moved.subject, plan.moved.credential = plan.subject, credential
+            signal.send_robust(SyncState, subject=plan.subject, credential=credential, sync_state=plan.moved)
+
+
 def _pause(credential: VendorCredential, reason: str, detail: str, now: datetime) -> None:
     credential.pause(reason, detail, now)
     credential.save(update_fields=["paused_at", "pause_reason", "pause_detail"])
@@ -453,21 +477,21 @@ def _pause(credential: VendorCredential, reason: str, detail: str, now: datetime
 
 
 def _read_all(
-    subjects: Collection[Subject], using: str
+    subjects: Collection[Subject],
 ) -> Mapping[str, Mapping[str, OrderSnapshot | CartSnapshot | Unreadable]]:
     """All orders and all carts, by kind and key."""
     keys: dict[str, list[str]] = {}
     for subject in subjects:
         keys.setdefault(subject.kind, []).append(subject.key)
-    return {kind: _read_kind(kind, keys[kind], using) for kind in keys}
+    return {kind: _read_kind(kind, keys[kind]) for kind in keys}
 
 
-def _read_kind(kind: str, keys: Sequence[str], using: str) -> Mapping[str, OrderSnapshot | CartSnapshot | Unreadable]:
+def _read_kind(kind: str, keys: Sequence[str]) -> Mapping[str, OrderSnapshot | CartSnapshot | Unreadable]:
     """All at once; when the adapter fails as a whole, each of them says so and none is lost."""
     try:
         reader = get_shop().readers.get(kind)
         # Carts that the settings no longer name are gone for us.
-        return reader.read(keys, using=using) if reader else {}
+        return reader.read(keys, using=reader.database) if reader else {}
     except (OperationalError, InterfaceError):
         # The database's trouble, not the orders'.
         raise

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from django.db import models
+from django.db import models, router
 
 from optico_sync.attribution import NOTHING, Attribution
 from optico_sync.exceptions import Unreadable
@@ -50,6 +50,11 @@ class Reader(ABC, Generic[Snapshot]):
     #: Models whose saves change it too.
     relations: tuple[Relation, ...] = ()
 
+    @property
+    def database(self) -> str:
+        """Where it lives, and so its events. Never a replica, which may not have it yet."""
+        return router.db_for_write(self.model)
+
     @abstractmethod
     def facts(self, instance: models.Model) -> Facts:
         """What is known of ``instance`` while it is being saved. Runs inside the shop's checkout: no queries."""
@@ -88,6 +93,10 @@ class ShopAdapter(Reader[OrderSnapshot]):
         placed_until: datetime | None = None,
     ) -> models.QuerySet:
         """The orders that fit all of what is given, by ascending primary key."""
+
+    def newest(self, *, using: str) -> models.Model | None:
+        """The order placed last, as an example to look at."""
+        return self.find(using=using).last()
 
     def known_statuses(self) -> Iterable[str]:
         """The statuses an order can have, where the shop's code lists them."""

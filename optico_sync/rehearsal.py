@@ -1,0 +1,78 @@
+"""What each vendor would get of an order, without sending it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.db import DatabaseError, router
+from django.utils.functional import Promise
+
+from optico_sync.exceptions import ConfigurationError, EncryptionKeyError
+from optico_sync.models import Rules, VendorCredential
+from optico_sync.outcome import Kind, Outcome
+from optico_sync.snapshot import OrderSnapshot
+from optico_sync.vendors import get_vendor, vendor_paths
+from optico_sync.vendors.base import Account, Told, Vendor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """``shown`` is the redacted request, or why there is none; ``remark`` what was assumed."""
+
+    name: str
+    shown: str | Promise
+    remark: str = ""
+
+
+def rehearse(order: OrderSnapshot) -> Iterator[Rehearsal]:
+    """With each credential there is; for a vendor that has none, with a stand-in account."""
+    try:
+        credentials = list(VendorCredential.objects.defer("sealed_secrets"))
+    except DatabaseError:
+        # Not migrated yet.
+        credentials = []
+    for credential in credentials:
+        yield _with_credential(order, credential)
+    for name in sorted(vendor_paths().keys() - {credential.vendor for credential in credentials}):
+        try:
+            vendor = get_vendor(name)
+        except ConfigurationError as error:
+            yield Rehearsal(name=name, shown=str(error))
+            continue
+        told = Told(status=order.status, is_sale=True)
+        remark = f"stand-in account, “{order.status}” taken for a declared status that is a sale"
+        yield Rehearsal(name=str(vendor.label), shown=_built(vendor, order, told, _stand_in(vendor)), remark=remark)
+
+
+def _with_credential(order: OrderSnapshot, credential: VendorCredential) -> Rehearsal:
+    try:
+        vendor, account = credential.spec, credential.account
+    except (ConfigurationError, EncryptionKeyError) as error:
+        return Rehearsal(name=credential.name, shown=str(error))
+    told, remark = Rules(credential, router.db_for_read(VendorCredential)).tell(order.status), ""
+    if isinstance(told, Outcome):
+        if told.kind is Kind.NOT_SENT:
+            return Rehearsal(name=credential.name, shown=credential.explain(told.reason).text)
+        told = Told(status=order.status, is_sale=True)
+        remark = f"“{order.status}” is not mapped yet, taken for a declared status that is a sale"
+    return Rehearsal(name=credential.name, shown=_built(vendor, order, told, account), remark=remark)
+
+
+def _built(vendor: Vendor, order: OrderSnapshot, told: Told, account: Account) -> str:
+    request = vendor.build(order, told=told, account=account, now=datetime.now(UTC))
+    if isinstance(request, Outcome):
+        reason = VendorCredential(vendor=vendor.name).explain(request.reason)
+        return " ".join(filter(None, [f"Nothing: {reason.text}", str(reason.advice), request.detail]))
+    return f"{request.method} {request.shown}"
+
+
+def _stand_in(vendor: Vendor) -> Account:
+    """An account that has everything and is nobody's."""
+    options = {
+        option.name: option.default or ("example" if option.is_required else option.default)
+        for option in vendor.options
+    }
+    secrets = {secret.name: "stand-in" for secret in vendor.secrets}
+    return Account(base_url=vendor.default_base_url, secrets=secrets, options=options)
