@@ -1,18 +1,18 @@
 """Any shop, by naming its fields: ``OPTICO_SYNC["ORDER"]`` and, for its carts, ``OPTICO_SYNC["CART"]``.
 
-A value is a source: a dotted path from the order (``"customer.email"``), a callable that takes the order, or
-``{"value": ...}`` for a constant. ``lines`` names the relation and, from each line, its fields.
+A value is a source as in ``sources``. ``lines`` names the relation to the lines, or the JSON list that holds them, and
+the sources of each line's facts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from django.core.exceptions import FieldDoesNotExist
 from django.db import InterfaceError, OperationalError, models
 from django.db.models import Prefetch
 
@@ -22,18 +22,19 @@ from optico_sync.exceptions import ConfigurationError, Unreadable
 from optico_sync.shops.base import CartReader, Facts, Relation, ShopAdapter
 from optico_sync.shops.sources import (
     Fields,
+    Reach,
     check_keys,
     find_field,
     get_model,
     many_model,
-    number,
     primary_keys,
     query_path,
+    reach_of,
     related_model,
-    table,
-    text,
+    rows_with,
     usable,
 )
+from optico_sync.shops.values import table, text
 from optico_sync.snapshot import Address, CartSnapshot, Customer, Line, OrderSnapshot
 
 #: Key in ``ORDER`` -> whether it must be there.
@@ -65,6 +66,7 @@ ORDER_KEYS = {
     "call_id": False,
     "agent": False,
     "related": False,
+    "prefetch": False,
 }
 #: Key in ``CART`` -> whether it must be there.
 CART_KEYS = {
@@ -80,9 +82,11 @@ CART_KEYS = {
     "call_id": False,
     "agent": False,
     "related": False,
+    "prefetch": False,
 }
 LINE_KEYS = {
-    "relation": True,
+    "relation": False,
+    "json": False,
     "product_id": True,
     "name": True,
     "quantity": True,
@@ -97,11 +101,13 @@ LINE_KEYS = {
     "refunded": False,
     "url": False,
     "details": False,
+    "prefetch": False,
 }
 #: Keys of ``ORDER`` that are dicts of sources themselves -> what they may name.
 PARTS: dict[str, type[Customer] | type[Address]] = {"customer": Customer, "billing": Address, "delivery": Address}
 #: Keys that are not sources.
-_STRUCTURE = frozenset({"model", "lines", "related", *PARTS})
+_STRUCTURE = frozenset({"model", "lines", "related", "prefetch", *PARTS})
+_LINE_STRUCTURE = frozenset({"relation", "json", "prefetch"})
 
 _Picture = TypeVar("_Picture", OrderSnapshot, CartSnapshot)
 
@@ -122,10 +128,13 @@ class _Mapped:
         self._parts = {
             key: self._part(key, part, given[key]) for key, part in PARTS.items() if given.get(key) is not None
         }
-        related = given.get("related") or ()
-        if not isinstance(related, list | tuple):
-            raise ConfigurationError(f"{name}['related'] must be a list of relation names, not {related!r}.")
-        self.relations = tuple(self._relation(path) for path in related)
+        self._reaches = [
+            *(reach for fields in (self._fields, *self._parts.values()) for reach in fields.reaches),
+            *_prefetched(self.model, given, name),
+        ]
+        self.relations = tuple(
+            self._relation(path) for path in _list_of_names(given.get("related"), f"{name}['related']")
+        )
 
     def _seen(self, instance: models.Model) -> Attribution:
         """The attribution that the instance's own columns hold."""
@@ -143,10 +152,7 @@ class _Mapped:
         self, keys: Collection[str], using: str, build: Callable[[models.Model], _Picture]
     ) -> dict[str, _Picture | Unreadable]:
         wanted = primary_keys(self.model, keys)
-        rows = self.model._base_manager.using(using).filter(pk__in=set(wanted.values()))
-        rows = rows.prefetch_related(self._lines.prefetch(using))
-        if joins := self._fields.joins.union(*(part.joins for part in self._parts.values())):
-            rows = rows.select_related(*sorted(joins))
+        rows = self._lines.owners(self._reaches, using).filter(pk__in=set(wanted.values()))
         found = {row.pk: _surely(build, row) for row in rows}
         return {key: found[pk] for key, pk in wanted.items() if pk in found}
 
@@ -165,8 +171,6 @@ class _Mapped:
 
     def _relation(self, path: str) -> Relation:
         name = f"{self.name}['related']"
-        if not isinstance(path, str):
-            raise ConfigurationError(f"{name} must be a list of relation names, not {path!r}.")
         lookup = path.replace(".", "__")
         model = related_model(self.model, lookup, name)
         query = query_path(self.model, lookup)
@@ -184,7 +188,7 @@ class MappedShop(_Mapped, ShopAdapter):
 
     def __init__(self, order: Mapping[str, Any], cart: Mapping[str, Any] | None = None) -> None:
         super().__init__(order, ORDER_KEYS, f"{conf.SETTING}['ORDER']")
-        if not self._fields.is_plain("status"):
+        if not self._fields["status"].is_plain:
             raise ConfigurationError(
                 f"{self.name}['status'] is {order['status']!r}: it must be a field of {self.model._meta.label} "
                 "itself, because it is read while the order is being saved. For anything else write a ShopAdapter."
@@ -217,7 +221,8 @@ class MappedShop(_Mapped, ShopAdapter):
             orders = orders.filter(pk__in=set(primary_keys(self.model, keys).values()))
         for values, key in ((references, "reference"), (statuses, "status")):
             if values is not None:
-                orders = orders.filter(**{f"{lookup(key)}__in": usable(orders, lookup(key), values)})
+                stored = usable(orders, lookup(key), self._fields[key].stored(values))
+                orders = orders.filter(**{f"{lookup(key)}__in": stored})
         if placed_from is not None:
             orders = orders.filter(**{f"{lookup('placed_at')}__gte": placed_from})
         if placed_until is not None:
@@ -225,24 +230,21 @@ class MappedShop(_Mapped, ShopAdapter):
         return orders.order_by("pk")
 
     def known_statuses(self) -> Iterable[str]:
-        try:
-            field = self.model._meta.get_field(self._fields.lookup("status"))
-        except (FieldDoesNotExist, ConfigurationError):
-            return ()
-        return [text(value) for value, _label in getattr(field, "flatchoices", ())]
+        return self._fields["status"].choices()
 
     def _snapshot(self, order: models.Model) -> OrderSnapshot:
         get = self._fields
+        currency = get.text(order, "currency")
         return OrderSnapshot(
             key=str(order.pk),
             reference=get.text(order, "reference"),
             status=get.text(order, "status"),
-            currency=get.text(order, "currency"),
+            currency=currency,
             placed_at=get.moment(order, "placed_at"),
-            total=get.number(order, "total"),
-            shipping=get.number(order, "shipping"),
-            discount=abs(get.number(order, "discount") or Decimal(0)),
-            tax=get.number(order, "tax"),
+            total=get.number(order, "total", currency),
+            shipping=get.number(order, "shipping", currency),
+            discount=abs(get.number(order, "discount", currency) or Decimal(0)),
+            tax=get.number(order, "tax", currency),
             exchange_rate=get.number(order, "exchange_rate"),
             is_offline=bool(get.get(order, "is_offline")),
             channel=get.text(order, "channel"),
@@ -255,7 +257,7 @@ class MappedShop(_Mapped, ShopAdapter):
             billing=Address(**self._texts(order, "billing")),
             delivery=Address(**self._texts(order, "delivery")),
             properties=table(get.get(order, "properties")),
-            lines=self._lines.read(order),
+            lines=self._lines.read(order, currency),
             attribution=Attribution(
                 visit_id=clean_visit_id(get.text(order, "visit_id")),
                 # As it stands: a vendor says what is wrong with a mistyped one.
@@ -280,10 +282,11 @@ class MappedCarts(_Mapped, CartReader):
 
     def _snapshot(self, cart: models.Model) -> CartSnapshot:
         get = self._fields
+        currency = get.text(cart, "currency")
         return CartSnapshot(
             key=str(cart.pk),
-            currency=get.text(cart, "currency"),
-            lines=self._lines.read(cart),
+            currency=currency,
+            lines=self._lines.read(cart, currency),
             is_open=bool(get.get(cart, "is_open")) if "is_open" in get else True,
             is_logged_in=bool(get.get(cart, "is_logged_in")),
             channel=get.text(cart, "channel"),
@@ -294,54 +297,95 @@ class MappedCarts(_Mapped, CartReader):
 
 
 class _Lines:
-    """The lines of an order or cart."""
+    """The lines of an order or cart: the rows of a relation, or a JSON list that the owner holds."""
 
     def __init__(self, owner: type[models.Model], given: object, name: str) -> None:
         if not isinstance(given, Mapping):
             raise ConfigurationError(f"{name} must be a dict with {', '.join(LINE_KEYS)}.")
         check_keys(given, LINE_KEYS, name)
-        sources = {key: source for key, source in given.items() if source is not None and key != "relation"}
-        if ("total" in sources) == ("unit_price" in sources):
+        if (not given.get("relation")) == (given.get("json") is None):
+            raise ConfigurationError(f"{name} needs either 'relation' (to the lines' model) or 'json' (a list).")
+        if (given.get("total") is None) == (given.get("unit_price") is None):
             raise ConfigurationError(f"{name} needs either 'total' (what the line costs) or 'unit_price'.")
-        self._relation = given["relation"]
+        self._owner = owner
         self._name = name
-        self._fields = Fields(many_model(owner, self._relation, f"{name}['relation']"), sources, name)
+        self._relation: str = given.get("relation") or ""
+        self._list = Fields(owner, {"json": given.get("json")}, name)
+        self._model = many_model(owner, self._relation, f"{name}['relation']") if self._relation else None
+        sources = {key: source for key, source in given.items() if key not in _LINE_STRUCTURE}
+        self._fields = Fields(self._model, sources, name)
+        self._reaches = [*self._fields.reaches, *(_prefetched(self._model, given, name) if self._model else ())]
 
-    def prefetch(self, using: str) -> Prefetch:
-        lines = self._fields.model._base_manager.using(using)
-        if joins := self._fields.joins:
-            lines = lines.select_related(*sorted(joins))
-        return Prefetch(self._relation, queryset=lines.order_by("pk"))
+    def owners(self, reaches: Iterable[Reach], using: str) -> models.QuerySet:
+        """All owners, read together with their lines and what ``reaches`` go through."""
+        if self._model is None:
+            return rows_with(self._owner, [*reaches, *self._list.reaches], using)
+        # A path of the owner's may go through the lines too.
+        shared = [Reach(join=reach.many_join) for reach in reaches if reach.many == self._relation]
+        lines = rows_with(self._model, [*self._reaches, *shared], using)
+        owners = rows_with(self._owner, [reach for reach in reaches if reach.many != self._relation], using)
+        return owners.prefetch_related(Prefetch(self._relation, queryset=lines))
 
-    def read(self, owner: models.Model) -> tuple[Line, ...]:
-        return tuple(self._line(line) for line in getattr(owner, self._relation).all())
+    def read(self, owner: models.Model, currency: str) -> tuple[Line, ...]:
+        rows = getattr(owner, self._relation).all() if self._relation else self._items(owner)
+        return tuple(self._line(row, currency) for row in rows)
 
-    def _line(self, line: models.Model) -> Line:
+    def _items(self, owner: models.Model) -> list[Any]:
+        items = self._list.get(owner, "json")
+        if isinstance(items, str):
+            try:
+                items = json.loads(items or "[]", parse_float=Decimal)
+            except ValueError:
+                raise Unreadable(f"{self._name}['json'] is not JSON") from None
+        if items is None:
+            return []
+        if not isinstance(items, list):
+            raise Unreadable(f"{self._name}['json'] is not a list")
+        return items
+
+    def _line(self, line: object, currency: str) -> Line:
         get = self._fields
 
-        def needed(key: str) -> Decimal:
-            return number(get.get(line, key), f"{self._name}[{key!r}]")
+        def needed(key: str, currency: str = "") -> Decimal:
+            found = get.number(line, key, currency)
+            if found is None:
+                raise Unreadable(f"{self._name}[{key!r}] is empty")
+            return found
 
-        def positive(key: str) -> Decimal:
+        def positive(key: str, currency: str = "") -> Decimal:
             """Zero when not known; shops store a discount or refund with either sign."""
-            return abs(get.number(line, key) or Decimal(0))
+            return abs(get.number(line, key, currency) or Decimal(0))
 
         quantity = needed("quantity")
         return Line(
             product_id=get.text(line, "product_id"),
             name=get.text(line, "name"),
             quantity=quantity,
-            total=needed("total") if "total" in get else quantity * needed("unit_price"),
+            total=needed("total", currency) if "total" in get else quantity * needed("unit_price", currency),
             sku=get.text(line, "sku"),
             product_key=get.text(line, "product_key"),
             variant_id=get.text(line, "variant_id"),
-            tax=get.number(line, "tax"),
-            discount=positive("discount"),
+            tax=get.number(line, "tax", currency),
+            discount=positive("discount", currency),
             quantity_refunded=positive("quantity_refunded"),
-            refunded=positive("refunded"),
+            refunded=positive("refunded", currency),
             url=get.text(line, "url"),
             details=_details(get.get(line, "details")),
         )
+
+
+def _list_of_names(given: object, name: str) -> Sequence[str]:
+    if given is None:
+        return ()
+    if not isinstance(given, list | tuple) or not all(isinstance(path, str) for path in given):
+        raise ConfigurationError(f"{name} must be a list of relation names, not {given!r}.")
+    return given
+
+
+def _prefetched(model: type[models.Model], given: Mapping[str, Any], name: str) -> list[Reach]:
+    """The relations that callables of the shop's own go through."""
+    name = f"{name}['prefetch']"
+    return [reach_of(model, path, name) for path in _list_of_names(given.get("prefetch"), name)]
 
 
 def _details(value: object) -> Mapping[str, Any] | list[Any] | str:

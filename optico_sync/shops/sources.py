@@ -1,43 +1,120 @@
 """Where a shop keeps its facts: sources, as the settings name them, checked at start and read later.
 
-A source is a dotted path (``"customer.email"``), a callable that takes the object, or ``{"value": ...}`` for a
-constant.
+A source is one of
+
+- a dotted path (``"customer.email"``), through relations, methods and the keys of JSON columns; of a relation to many
+  rows it takes the ``first`` or the ``last`` by primary key (``"addresses.first.city"``);
+- a callable that takes the object, or ``{"call": "shop.reading.tax"}`` where settings can only hold text;
+- ``{"value": "EUR"}``, a constant;
+- ``{"label": "status"}``, the label of a field with choices, in the language of ``LANGUAGE_CODE``;
+- ``{"cents": "paid"}``, a source of whole numbers of the currency's smallest unit.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import difflib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from datetime import date, datetime, time
-from decimal import Decimal, InvalidOperation
-from enum import Enum
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import InterfaceError, OperationalError, models
-from django.utils import timezone
+from django.db.models import Prefetch
+from django.db.models.manager import BaseManager
+from django.utils import translation
+from django.utils.module_loading import import_string
 
 from optico_sync.exceptions import ConfigurationError, Unreadable
+from optico_sync.shops.values import moment, number, text
+from optico_sync.snapshot import exponent
 
-#: A path, a callable or ``{"value": constant}``.
-Source = str | Callable[[Any], Any] | Mapping[str, Any]
+_WAYS = "a dotted path, a callable, or a dict with one of 'value', 'label', 'cents' and 'call'"
+#: Which row of a relation to many rows a path goes on with.
+_FIRST, _LAST = "first", "last"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """What a path goes through beyond its model, to be read for all rows at once. Relations are lookups."""
+
+    #: Forward relations.
+    join: str = ""
+    #: The relation to many rows behind them, the model there, and the forward relations from there on.
+    many: str = ""
+    many_model: type[models.Model] | None = None
+    many_join: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where one fact is found: at the end of a path, in what a function gives, or here."""
+
+    path: tuple[str, ...] = ()
+    function: Callable[[Any], object] | None = None
+    constant: object = None
+    #: The model's own column that the path means, empty where it means none.
+    column: str = ""
+    #: The field at the end of the path, as far as fields lead.
+    field: Any = None
+    is_label: bool = False
+    is_cents: bool = False
+    reach: Reach = Reach()
+
+    def read(self, obj: object) -> object:
+        if self.function:
+            return self.function(obj)
+        return self._told(_follow(obj, self.path)) if self.path else self.constant
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a constant or one of the model's own columns."""
+        return bool(self.column) if self.path else self.function is None
+
+    def in_memory(self, obj: models.Model) -> object:
+        """What is known without a query."""
+        if not self.is_plain:
+            return None
+        # A deferred column is not there, and reading it would ask the database.
+        return self._told(obj.__dict__.get(self.column)) if self.column else self.constant
+
+    def labels(self) -> dict[str, str]:
+        """Value -> label of a field with choices. A label must not depend on who saves the order in which language."""
+        with translation.override(settings.LANGUAGE_CODE):
+            return {text(value): text(label) for value, label in getattr(self.field, "flatchoices", ())}
+
+    def choices(self) -> list[str]:
+        """What it can be, where the field lists it."""
+        labels = self.labels()
+        return list(labels.values()) if self.is_label else list(labels)
+
+    def stored(self, told: Iterable[str]) -> list[str]:
+        """What the column holds where the fact is one of ``told``."""
+        if not self.is_label:
+            return list(told)
+        return [value for value, label in self.labels().items() if label in told]
+
+    def _told(self, value: object) -> object:
+        return self.labels().get(text(value), value) if self.is_label else value
 
 
 class Fields:
     """The sources of one model's facts, by key. ``name`` is the setting that holds them.
 
-    Raises ``ConfigurationError`` naming the key, the path, the model and the nearest field when a path leads nowhere.
+    Without a model they are read from JSON, whose keys are only known when it is read. Raises ``ConfigurationError``
+    naming the key, the path, the model and the nearest field when a path leads nowhere.
     """
 
-    def __init__(self, model: type[models.Model], sources: Mapping[str, Any], name: str) -> None:
-        self.model = model
+    def __init__(self, model: type[models.Model] | None, sources: Mapping[str, Any], name: str) -> None:
         self.name = name
-        self._sources: dict[str, Source] = {key: source for key, source in sources.items() if source is not None}
-        for key, source in self._sources.items():
-            _check_source(model, source, f"{name}[{key!r}]")
+        self._sources = {
+            key: _parse(model, given, f"{name}[{key!r}]") for key, given in sources.items() if given is not None
+        }
 
     def __contains__(self, key: str) -> bool:
         return key in self._sources
@@ -45,75 +122,70 @@ class Fields:
     def __iter__(self) -> Iterator[str]:
         return iter(self._sources)
 
-    def get(self, obj: models.Model, key: str) -> object:
+    def __getitem__(self, key: str) -> Source:
+        return self._sources[key]
+
+    def get(self, obj: object, key: str) -> object:
         """The value, None where nothing is named; ``Unreadable`` names the setting and never the value."""
+        source = self._sources.get(key)
+        if source is None:
+            return None
         try:
-            return _value(obj, self._sources.get(key))
+            return source.read(obj)
         except (OperationalError, InterfaceError):
             # The database is in trouble, not this object.
             raise
         except Exception as error:
             raise Unreadable(f"{self.name}[{key!r}] could not be read ({type(error).__name__})") from None
 
-    def text(self, obj: models.Model, key: str) -> str:
+    def text(self, obj: object, key: str) -> str:
         return text(self.get(obj, key))
 
-    def number(self, obj: models.Model, key: str) -> Decimal | None:
+    def number(self, obj: object, key: str, currency: str = "") -> Decimal | None:
+        """The number; an amount in ``currency`` where that is given. None where nothing is known."""
         value = self.get(obj, key)
-        return None if value is None else number(value, f"{self.name}[{key!r}]")
+        if value is None or value == "":
+            return None
+        found = number(value, f"{self.name}[{key!r}]", currency)
+        return found.scaleb(-exponent(currency)) if self._sources[key].is_cents else found
 
-    def moment(self, obj: models.Model, key: str) -> datetime | None:
+    def moment(self, obj: object, key: str) -> datetime | None:
         value = self.get(obj, key)
         return None if value is None else moment(value, f"{self.name}[{key!r}]")
 
     def in_memory(self, obj: models.Model, key: str) -> object:
         """What is known without a query: constants, and the object's own columns that are loaded."""
-        source = self._plain.get(key)
-        if isinstance(source, str):
-            # A deferred column is not there, and reading it would ask the database.
-            return obj.__dict__.get(source)
-        return _value(obj, source)
-
-    def is_plain(self, key: str) -> bool:
-        """Whether the source of ``key`` is a constant or one of the model's own columns."""
-        return key in self._plain
-
-    @cached_property
-    def _plain(self) -> dict[str, str | Mapping[str, Any]]:
-        known = _names(self.model)
-        plain: dict[str, str | Mapping[str, Any]] = {}
-        for key, source in self._sources.items():
-            if isinstance(source, Mapping):
-                plain[key] = source
-            elif isinstance(source, str) and (column := _column(known.get(source), source)):
-                plain[key] = column
-        return plain
+        source = self._sources.get(key)
+        return source.in_memory(obj) if source else None
 
     def lookup(self, key: str) -> str:
         """The query lookup of ``key``. Raises ``ConfigurationError`` where no field is named."""
-        path = self._sources.get(key)
-        if not isinstance(path, str):
+        source = self._sources.get(key)
+        if source is None or not source.path or source.reach.many:
             raise ConfigurationError(f"Nothing can be searched by {key}: {self.name}[{key!r}] names no field.")
-        return path.replace(".", "__")
+        return "__".join(source.path)
 
     @property
-    def joins(self) -> set[str]:
-        """The forward relations that dotted paths go through, for ``select_related``."""
-        joins = set()
-        for source in self._sources.values():
-            if not isinstance(source, str) or "." not in source:
-                continue
-            steps: list[str] = []
-            current = self.model
-            for part in source.split(".")[:-1]:
-                field = _names(current).get(part)
-                if field is None or field.related_model is None or not (field.many_to_one or field.one_to_one):
-                    break
-                steps.append(part)
-                current = field.related_model
-            if steps:
-                joins.add("__".join(steps))
-        return joins
+    def reaches(self) -> list[Reach]:
+        return [source.reach for source in self._sources.values()]
+
+
+def rows_with(model: type[models.Model], reaches: Iterable[Reach], using: str) -> models.QuerySet:
+    """All rows of ``model``, whatever its default manager hides, by primary key, with what ``reaches`` go through.
+
+    One query, and one more for each relation to many rows.
+    """
+    reaches = list(reaches)
+    joins = {reach.join for reach in reaches if reach.join}
+    manies: dict[tuple[str, type[models.Model]], list[Reach]] = {}
+    for reach in reaches:
+        if reach.many_model:
+            manies.setdefault((reach.many, reach.many_model), []).append(Reach(join=reach.many_join))
+    rows = model._base_manager.using(using).order_by("pk")
+    rows = rows.select_related(*sorted(joins)) if joins else rows
+    return rows.prefetch_related(
+        *(Prefetch(path, queryset=rows_with(there, beyond, using)) for (path, there), beyond in manies.items())
+    )
 
 
 def check_keys(given: Mapping[str, Any], known: Mapping[str, bool], name: str) -> None:
@@ -164,6 +236,19 @@ def related_model(model: type[models.Model], path: object, name: str) -> type[mo
     return model
 
 
+def reach_of(model: type[models.Model], path: str, name: str) -> Reach:
+    """What a path of relations reaches, for callables that will go through them."""
+    related_model(model, path, name)
+    joins, field, rest = _walk(model, path.split("."), path, name)
+    if not rest:
+        return Reach(join="__".join(joins))
+    beyond, _field, more = _walk(field.related_model, rest[1:], path, name)
+    if more:
+        raise ConfigurationError(f"{name} is {path!r}, which leads to many rows twice. Name the first of them only.")
+    many = "__".join([*joins, rest[0]])
+    return Reach(join="__".join(joins), many=many, many_model=field.related_model, many_join="__".join(beyond))
+
+
 def find_field(model: type[models.Model], name: str) -> Any:
     """The field or relation that code reaches by ``name``, or None."""
     return _names(model).get(name)
@@ -203,58 +288,107 @@ def primary_keys(model: type[models.Model], keys: Collection[str]) -> dict[str, 
     return found
 
 
-# values
+# reading
 
 
-def text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, Enum):
-        value = value.value
-    return str(value).replace("\x00", "")
-
-
-def table(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def number(value: object, name: str) -> Decimal:
-    """Text, integers, decimals and floats as they print. Raises ``Unreadable`` for anything else."""
-    try:
-        found = value if isinstance(value, Decimal) else Decimal(str(value).strip())
-    except InvalidOperation:
-        raise Unreadable(f"{name} is not a number") from None
-    if not found.is_finite():
-        raise Unreadable(f"{name} is not a finite number")
-    return found
-
-
-def moment(value: object, name: str) -> datetime:
-    """A date or a time as an aware time; naive ones are in the shop's time zone."""
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime.combine(value, time.min)
-    if not isinstance(value, datetime):
-        raise Unreadable(f"{name} is not a date and time")
-    return value if timezone.is_aware(value) else timezone.make_aware(value)
-
-
-def _value(obj: object, source: Source | None) -> object:
-    if source is None:
-        return None
-    if isinstance(source, Mapping):
-        return source["value"]
-    if callable(source):
-        return source(obj)
-    for part in source.split("."):
+def _follow(obj: Any, path: Iterable[str]) -> object:
+    """What is at the end of ``path``; None where it ends before."""
+    for part in path:
         try:
-            obj = getattr(obj, part)
-        except ObjectDoesNotExist:
+            obj = _next(obj, part)
+        except (ObjectDoesNotExist, IndexError):
             return None
         if obj is None:
             return None
-        if callable(obj) and not isinstance(obj, models.Manager):
+        if callable(obj) and not isinstance(obj, BaseManager):
             obj = obj()
     return obj
+
+
+def _next(obj: Any, part: str) -> Any:
+    if isinstance(obj, Mapping):
+        return obj.get(part)
+    if isinstance(obj, list | tuple) and part.isdecimal():
+        return obj[int(part)]
+    if isinstance(obj, BaseManager) and part in (_FIRST, _LAST):
+        # All of them, because they were read beforehand for the whole batch.
+        return list(obj.all())[0 if part == _FIRST else -1]
+    return getattr(obj, part)
+
+
+# checking
+
+
+def _parse(model: type[models.Model] | None, given: object, name: str) -> Source:
+    """The source that the settings name, its path checked step by step."""
+    if callable(given):
+        return Source(function=given)
+    if isinstance(given, str) and given:
+        return _parse_path(model, given, name) if model else Source(path=tuple(given.split(".")))
+    word, inner = next(iter(given.items())) if isinstance(given, Mapping) and len(given) == 1 else ("", None)
+    if word == "value":
+        return Source(constant=inner)
+    if word == "call":
+        return Source(function=_import(inner, name))
+    if word == "cents":
+        return dataclasses.replace(_parse(model, inner, name), is_cents=True)
+    if word == "label" and isinstance(inner, str):
+        source = _parse(model, inner, name)
+        if not getattr(source.field, "flatchoices", ()):
+            raise ConfigurationError(f"{name} asks for the label of {inner!r}, which is no field with choices.")
+        return dataclasses.replace(source, is_label=True)
+    raise ConfigurationError(f"{name} must be {_WAYS}, not {given!r}.")
+
+
+def _import(path: object, name: str) -> Callable[[Any], object]:
+    try:
+        function = import_string(str(path))
+    except Exception as error:
+        # Whatever a dotted path leads to, and whatever its code does.
+        raise ConfigurationError(f"{name} calls {path!r}, which cannot be imported ({error}).") from error
+    if not callable(function):
+        raise ConfigurationError(f"{name} calls {path!r}, which is not callable.")
+    return function
+
+
+def _parse_path(model: type[models.Model], path: str, name: str) -> Source:
+    """A path whose steps are all there. What code computes, and what JSON holds, is only known when it is read."""
+    parts = tuple(path.split("."))
+    joins, field, rest = _walk(model, parts, path, name)
+    if not _is_many(field):
+        column = _column(field, path) if len(parts) == 1 else ""
+        return Source(path=parts, field=field, column=column, reach=Reach(join="__".join(joins)))
+    relation, which, *after = (*rest, "")
+    beyond, field_there, rest_there = _walk(field.related_model, after[:-1], path, name)
+    if which not in (_FIRST, _LAST) or _is_many(field_there):
+        raise ConfigurationError(
+            f"{name} is {path!r}, but {(rest_there or [relation])[0]!r} leads to many rows. Say which, as in "
+            f"'{relation}.{_FIRST}' or '{relation}.{_LAST}' (once in a path), or use a callable."
+        )
+    reach = Reach(
+        join="__".join(joins),
+        many="__".join([*joins, relation]),
+        many_model=field.related_model,
+        many_join="__".join(beyond),
+    )
+    return Source(path=parts, field=field_there, reach=reach)
+
+
+def _walk(
+    model: type[models.Model], parts: Sequence[str], path: str, name: str
+) -> tuple[list[str], Any, Sequence[str]]:
+    """Forward relations from ``model`` as far as they lead, the field after them, and the parts from that one on."""
+    joins: list[str] = []
+    field = None
+    for index, part in enumerate(parts):
+        field = _names(model).get(part)
+        if field is None and not hasattr(model, part):
+            raise ConfigurationError(_no_such(name, path, part, model, _names(model), "field"))
+        if field is None or field.related_model is None or _is_many(field) or part == getattr(field, "attname", ""):
+            return joins, field, parts[index:]
+        joins.append(part)
+        model = field.related_model
+    return joins, field, ()
 
 
 # names
@@ -280,26 +414,6 @@ def _column(field: Any, name: str) -> str:
 
 def _is_many(field: Any) -> bool:
     return bool(field is not None and (field.one_to_many or field.many_to_many))
-
-
-def _check_source(model: type[models.Model], source: object, name: str) -> None:
-    """Raise unless every step of a dotted path is there. What code computes is only known when it runs."""
-    if callable(source) or (isinstance(source, Mapping) and source.keys() == {"value"}):
-        return
-    if not isinstance(source, str):
-        raise ConfigurationError(f"{name} must be a path, a callable or {{'value': ...}}, not {source!r}.")
-    for part in source.split("."):
-        names = _names(model)
-        field = names.get(part)
-        if field is None:
-            if hasattr(model, part):
-                return
-            raise ConfigurationError(_no_such(name, source, part, model, names, "field"))
-        if field.related_model is None or part == getattr(field, "attname", ""):
-            return
-        if _is_many(field):
-            raise ConfigurationError(f"{name} is {source!r}, but {part!r} leads to many rows. Use a callable.")
-        model = field.related_model
 
 
 def _no_such(name: str, path: object, part: str, model: type[models.Model], known: Iterable[str], what: str) -> str:

@@ -6,6 +6,7 @@ import uuid
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 
 def new_key() -> str:
@@ -81,6 +82,29 @@ class Load(models.Model):
     title = models.CharField(max_length=200)
     pieces = models.IntegerField(default=1)
     cents = models.IntegerField()
+
+
+class Ticket(models.Model):
+    """An order that keeps everything in one row: a number for a status, lines in JSON, cents, an amount in words."""
+
+    class Phase(models.IntegerChoices):
+        #: Its label is translated.
+        OPEN = 0, gettext_lazy("waiting")
+        PAID = 10, "Paid in full"
+
+    code = models.IntegerField(unique=True)
+    phase = models.IntegerField(choices=Phase, default=Phase.OPEN)
+    basket = models.JSONField(default=list)
+    packed = models.TextField(blank=True)
+    cents = models.BigIntegerField(default=0)
+    written = models.CharField(max_length=40, blank=True)
+    extra = models.JSONField(default=dict)
+
+
+class Parcel(models.Model):
+    ticket = models.ForeignKey(Ticket, models.CASCADE, related_name="parcels")
+    address = models.ForeignKey(Address, models.SET_NULL, null=True, related_name="+")
+    courier = models.CharField(max_length=40, blank=True)
 
 
 class Unwatched(models.Model):

@@ -21,9 +21,9 @@ from optico_sync.exceptions import ConfigurationError, Unreadable
 from optico_sync.shops import get_shop
 from optico_sync.shops.base import ShopAdapter
 from optico_sync.shops.mapping import MappedShop
-from optico_sync.shops.sources import moment as _moment
-from optico_sync.shops.sources import number as _number
 from optico_sync.shops.sources import primary_keys
+from optico_sync.shops.values import moment as _moment
+from optico_sync.shops.values import number as _number
 from optico_sync.snapshot import OrderSnapshot
 from tests.helpers import place
 from tests.oddshop.models import Address, GiftPurchase, Item, Purchase, PurchaseProxy
@@ -292,7 +292,8 @@ def test_numbers_are_read_as_they_print(given: Any, number: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["NaN", "sNaN", "Infinity", "-Infinity", float("nan"), float("inf"), Decimal("NaN"), None, "", "x", "1,5"]
+    "given",
+    ["NaN", "sNaN", "Infinity", "-Infinity", float("nan"), float("inf"), Decimal("NaN"), None, "", "x", "1,234"],
 )
 def test_what_is_no_number_makes_the_order_unreadable(given: Any) -> None:
     with pytest.raises(Unreadable, match="total"):
@@ -560,6 +561,8 @@ WRONG: list[tuple[Any, list[str]]] = [
     (with_lines(relation="thing"), ["['relation']", "'thing'", "oddshop.Purchase", "'things'"]),
     (with_lines(relation="address"), ["['relation']", "'address'", "relation to many rows", "things"]),
     (with_lines(relation="things.article"), ["['relation']", "relation to many rows"]),
+    (with_lines(relation=None), ["'relation'", "'json'"]),
+    (with_lines(json="extra"), ["'relation'", "'json'"]),
     (with_lines(relation=7), ["['relation']", "7"]),
     (with_lines(quantity="piece"), ["['lines']['quantity']", "'piece'", "oddshop.Item", "'pieces'"]),
     (with_lines(product_id="article.sku_"), ["['lines']['product_id']", "oddshop.Article", "'sku'"]),
