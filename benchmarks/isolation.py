@@ -68,10 +68,10 @@ def run(orders: int) -> float:
     from optico_sync.engines.embedded import EmbeddedWorker
     from optico_sync.models import SyncState
     from optico_sync.relay import relay_all
-    from tests.oddshop.models import Purchase
+    from tests.helpers import place
 
     for _ in range(orders):
-        Purchase.objects.create(number="N", stage="confirmed")
+        place("N", "confirmed")
     relay_all()
     waiting = SyncState.objects.filter(credential__name="healthy", state=SyncState.State.WAITING)
     stop = threading.Event()

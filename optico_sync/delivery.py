@@ -239,6 +239,9 @@ class Lane:
                 plan.verdicts = [Verdict(step=step, outcome=outcome, is_final=True)]
                 continue
             whole = rules.admit(snapshots[subject.kind].get(subject.key), subject)
+            if isinstance(whole, OrderSnapshot) and not whole.lines and not state.delivered_at:
+                # Many shops save an order before its lines; an abandoned payment leaves it so for ever.
+                whole = not_sent("no_lines", is_for_now=True)
             if isinstance(whole, Outcome):
                 plan.verdicts = [Verdict(step=step, outcome=whole, is_final=True) for step in steps]
             elif isinstance(whole, CartSnapshot):

@@ -36,7 +36,8 @@ class Outcome:
     """The end of one attempt.
 
     ``detail`` is the vendor's own message, already redacted. ``retry_after`` is in seconds. ``ambiguous`` says that
-    the request may still take effect at the vendor although no answer came.
+    the request may still take effect at the vendor although no answer came. ``is_for_now`` says that the statuses left
+    out are told after all as soon as the order changes.
     """
 
     kind: Kind
@@ -45,6 +46,7 @@ class Outcome:
     detail: str = ""
     retry_after: float | None = None
     ambiguous: bool = False
+    is_for_now: bool = False
 
 
 @dataclass(frozen=True)
@@ -240,6 +242,13 @@ REASONS: dict[str, Reason] = {
         _("It has not reached a status that is a sale."),
         _("Nothing to do: it is sent by itself when it does."),
     ),
+    "no_lines": Reason(
+        _("It has no lines yet."),
+        _(
+            "Nothing to do: it is sent by itself as soon as it has some. If the shop shows lines, ask your developer "
+            "to check OPTICO_SYNC['ORDER']['lines'] and ['related']."
+        ),
+    ),
     "order_deleted": Reason(_("The order was deleted in the shop."), _("Nothing to do.")),
     "cart_over": Reason(
         _("Nobody shops with this cart any more: it was ordered, merged or deleted."), _("Nothing to do.")
@@ -316,6 +325,6 @@ def credential_refused(reason: str, *, detail: str = "") -> Outcome:
     return Outcome(kind=Kind.REFUSED, scope=Scope.CREDENTIAL, reason=reason, detail=detail)
 
 
-def not_sent(reason: str, *, detail: str = "") -> Outcome:
-    """Left out on purpose."""
-    return Outcome(kind=Kind.NOT_SENT, reason=reason, detail=detail)
+def not_sent(reason: str, *, detail: str = "", is_for_now: bool = False) -> Outcome:
+    """Left out on purpose; with ``is_for_now`` only until the order changes."""
+    return Outcome(kind=Kind.NOT_SENT, reason=reason, detail=detail, is_for_now=is_for_now)

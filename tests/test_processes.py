@@ -9,12 +9,12 @@ from itertools import groupby
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from optico_sync.models import Attempt, SyncState, Worker
 from optico_sync.sandbox.client import SandboxServer
 from tests.helpers import KEY, STATUSES, make_credential
-from tests.oddshop.models import Purchase
+from tests.oddshop.models import Item, Purchase
 from tests.processes import Start, kill, nothing_left, processes, told, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -39,7 +39,10 @@ def vendor() -> Iterator[SandboxServer]:
 
 
 def buy(count: int, stage: str = "pending") -> list[Purchase]:
-    return [Purchase.objects.create(number=f"N-{number}", stage=stage) for number in range(count)]
+    with transaction.atomic():
+        purchases = [Purchase.objects.create(number=f"N-{number}", stage=stage) for number in range(count)]
+        Item.objects.bulk_create(Item(purchase=purchase, title="x", paid=1) for purchase in purchases)
+    return purchases
 
 
 def stop(process: subprocess.Popen) -> str:

@@ -274,3 +274,15 @@ def test_attempts_keep_no_key_and_no_person(optico: Any) -> None:
     kept = json.dumps(list(Attempt.objects.values("request", "answer", "detail")))
     for secret in ("token_sandbox", "reviews_sandbox", "zoe.lecki", "O'Brien", "Zo\\u00eb"):
         assert secret not in kept
+
+
+def test_an_order_without_an_email_is_refused_only_by_the_vendor_that_mails(optico: Any) -> None:
+    customer = {**ORDER["customer"], "email": {"value": ""}}
+    with override_settings(OPTICO_SYNC={**OPTICO_SYNC, "ORDER": {**ORDER, "customer": customer}}):
+        mailing, other = reviews(optico), make_credential(optico.url)
+        purchase = place("1001", "confirmed", ITEMS)
+        deliver(mailing)
+        deliver(other)
+    assert state_of(purchase, other).state == State.IN_SYNC
+    found = state_of(purchase, mailing)
+    assert (found.state, found.reason) == (State.REFUSED, "missing_email")

@@ -465,7 +465,8 @@ class SyncState(models.Model):
                 self._record(verdict, generation, now)
             if not is_newest:
                 self.tried, self.refused_status = 0, ""
-            self._conclude(now, manner, is_refused=bool(self.refused_status) or last.kind is Kind.REFUSED)
+            is_refused = bool(self.refused_status) or last.kind is Kind.REFUSED
+            self._conclude(now, manner, is_refused=is_refused, is_for_now=last.is_for_now)
         if self.is_held:
             self.hold()
 
@@ -512,12 +513,12 @@ class SyncState(models.Model):
             self.reason, self.detail = "", ""
         self.attempts = self.doubts = 0
 
-    def _conclude(self, now: datetime, manner: Manner, *, is_refused: bool) -> None:
+    def _conclude(self, now: datetime, manner: Manner, *, is_refused: bool, is_for_now: bool) -> None:
         """The state that follows from what is left."""
         if self.steps(manner, repeat=False):
             self.state, self.due_at = self.State.WAITING, now
             return
-        if not is_refused:
+        if not is_refused and not is_for_now:
             # Whatever was passed over on purpose is dealt with.
             self.queue, self.tried = [], 0
         if is_refused:
