@@ -20,7 +20,7 @@ from functools import partial
 from django.db import InterfaceError, OperationalError, connections, router, transaction
 from django.db.models import F
 
-from optico_sync import conf
+from optico_sync import conf, signals
 from optico_sync.exceptions import ConfigurationError, EncryptionKeyError, Unreadable
 from optico_sync.models import (
     Attempt,
@@ -48,6 +48,12 @@ logger = logging.getLogger(__name__)
 
 #: The part of a lease that must be left, beyond the vendor's time-out, when a send starts.
 _MARGIN = 2.0
+
+_SIGNALS = {
+    SyncState.State.IN_SYNC: signals.delivered,
+    SyncState.State.REFUSED: signals.refused,
+    SyncState.State.NOT_SENT: signals.not_sent,
+}
 
 _NOT_TRIED = Outcome(kind=Kind.HELD, reason="")
 
@@ -347,7 +353,7 @@ class Lane:
         """
         for tries_left in (2, 1, 0):
             try:
-                self._settle(claim, plans, health)
+                moved = self._settle(claim, plans, health)
                 break
             except OperationalError as error:
                 if not tries_left:
@@ -357,11 +363,16 @@ class Lane:
                 for plan in plans:
                     if plan.attempt:
                         plan.attempt.pk = None
+        _announce(moved, claim.credential)
 
-    def _settle(self, claim: _Claim, plans: Sequence[_Plan], health: _Health) -> None:
-        """Record everything in one transaction: the vendor's health, the rows that are still ours, the attempts."""
+    def _settle(self, claim: _Claim, plans: Sequence[_Plan], health: _Health) -> list[tuple[SyncState, _Plan]]:
+        """Record everything in one transaction: the vendor's health, the rows that are still ours, the attempts.
+
+        Returns the rows whose state is another now.
+        """
         using = self._using
         by_row = {plan.state.pk: plan for plan in plans}
+        moved = []
         with transaction.atomic(using=using):
             now = self._clock(using)
             is_down = self._judge(claim, plans, health, now)
@@ -369,6 +380,7 @@ class Lane:
             for row in rows:
                 plan = by_row[row.pk]
                 if row.lease == claim.lease:
+                    before = row.state
                     verdicts = [*plan.verdicts, plan.verdict] if plan.verdict else plan.verdicts
                     row.settle(
                         verdicts,
@@ -378,6 +390,8 @@ class Lane:
                         manner=plan.manner,
                         upserts=claim.vendor.upserts,
                     )
+                    if row.state != before:
+                        moved.append((row, plan))
                 elif plan.attempt and claim.vendor.upserts:
                     row.doubt(now, repeats=len(REPEAT_DELAYS))
             upsert(rows, _SETTLED_FIELDS, using=using)
@@ -385,6 +399,7 @@ class Lane:
                 Attempt.objects.using(using).bulk_create(made)
                 Hour.count(claim.credential, made, now=now, using=using)
             self._note_statuses(claim, plans, now)
+        return moved
 
     def _judge(self, claim: _Claim, plans: Iterable[_Plan], health: _Health, now: datetime) -> bool:
         """Move the credential's breaker, pause and clock. True when the vendor as a whole is not answering."""
@@ -447,6 +462,15 @@ class Lane:
         if known:
             for status in declared.filter(name__in=known - unknown, unknown_since__isnull=False):
                 status.declare()
+
+
+def _announce(moved: Iterable[tuple[SyncState, _Plan]], credential: VendorCredential) -> None:
+    """Tell the shop's own code. What was in sync without a send is no news."""
+    for row, plan in moved:
+        signal = _SIGNALS.get(SyncState.State(row.state))
+        if signal and (plan.attempt or signal is not signals.delivered):
+            row.subject, row.credential = plan.subject, credential
+            signal.send_robust(SyncState, subject=plan.subject, credential=credential, sync_state=row)
 
 
 def _pause(credential: VendorCredential, reason: str, detail: str, now: datetime) -> None:

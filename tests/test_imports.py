@@ -21,6 +21,7 @@ FLOORS = {
     "outcome": 1,
     "redaction": 1,
     "pace": 1,
+    "signals": 1,
     "conf": 2,
     "vendors": 2,
     "models": 3,
