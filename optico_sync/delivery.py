@@ -75,6 +75,8 @@ class _Plan:
     verdict: Verdict | None = None
     request: Request | None = None
     attempt: Attempt | None = None
+    #: The row as it was settled, where its state became another.
+    moved: SyncState | None = None
 
 
 @dataclass
@@ -353,7 +355,7 @@ class Lane:
         """
         for tries_left in (2, 1, 0):
             try:
-                moved = self._settle(claim, plans, health)
+                self._settle(claim, plans, health)
                 break
             except OperationalError as error:
                 if not tries_left:
@@ -361,18 +363,15 @@ class Lane:
                 logger.warning("Settling is tried again (%s).", type(error).__name__)
                 connections[self._using].close_if_unusable_or_obsolete()
                 for plan in plans:
+                    plan.moved = None
                     if plan.attempt:
                         plan.attempt.pk = None
-        _announce(moved, claim.credential)
+        _announce(plans, claim.credential)
 
-    def _settle(self, claim: _Claim, plans: Sequence[_Plan], health: _Health) -> list[tuple[SyncState, _Plan]]:
-        """Record everything in one transaction: the vendor's health, the rows that are still ours, the attempts.
-
-        Returns the rows whose state is another now.
-        """
+    def _settle(self, claim: _Claim, plans: Sequence[_Plan], health: _Health) -> None:
+        """Record everything in one transaction: the vendor's health, the rows that are still ours, the attempts."""
         using = self._using
         by_row = {plan.state.pk: plan for plan in plans}
-        moved = []
         with transaction.atomic(using=using):
             now = self._clock(using)
             is_down = self._judge(claim, plans, health, now)
@@ -390,8 +389,7 @@ class Lane:
                         manner=plan.manner,
                         upserts=claim.vendor.upserts,
                     )
-                    if row.state != before:
-                        moved.append((row, plan))
+                    plan.moved = row if row.state != before else None
                 elif plan.attempt and claim.vendor.upserts:
                     row.doubt(now, repeats=len(REPEAT_DELAYS))
             upsert(rows, _SETTLED_FIELDS, using=using)
@@ -399,7 +397,6 @@ class Lane:
                 Attempt.objects.using(using).bulk_create(made)
                 Hour.count(claim.credential, made, now=now, using=using)
             self._note_statuses(claim, plans, now)
-        return moved
 
     def _judge(self, claim: _Claim, plans: Iterable[_Plan], health: _Health, now: datetime) -> bool:
         """Move the credential's breaker, pause and clock. True when the vendor as a whole is not answering."""
@@ -464,13 +461,13 @@ class Lane:
                 status.declare()
 
 
-def _announce(moved: Iterable[tuple[SyncState, _Plan]], credential: VendorCredential) -> None:
+def _announce(plans: Iterable[_Plan], credential: VendorCredential) -> None:
     """Tell the shop's own code. What was in sync without a send is no news."""
-    for row, plan in moved:
-        signal = _SIGNALS.get(SyncState.State(row.state))
-        if signal and (plan.attempt or signal is not signals.delivered):
-            row.subject, row.credential = plan.subject, credential
-            signal.send_robust(SyncState, subject=plan.subject, credential=credential, sync_state=row)
+    for plan in plans:
+        signal = _SIGNALS.get(SyncState.State(plan.moved.state)) if plan.moved else None
+        if plan.moved and signal and (plan.attempt or signal is not signals.delivered):
+            plan.moved.subject, plan.moved.credential = plan.subject, credential
+            signal.send_robust(SyncState, subject=plan.subject, credential=credential, sync_state=plan.moved)
 
 
 def _pause(credential: VendorCredential, reason: str, detail: str, now: datetime) -> None:

@@ -10,6 +10,8 @@ from optico_sync.models import VendorCredential
 from optico_sync.sandbox.client import SandboxServer
 from tests.helpers import KEY, STATUSES, Clock, Vendor, make_credential
 
+pytest_plugins = ["optico_sync.testing"]
+
 # A busy machine is no bug: neither a slow example nor slow making of examples is a failure.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
@@ -44,16 +46,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
     return report
 
 
-@pytest.fixture(scope="session")
-def running_sandbox() -> Iterator[SandboxServer]:
-    with SandboxServer(seed=1) as server:
-        yield server
-
-
 @pytest.fixture
-def sandbox(running_sandbox: SandboxServer) -> SandboxServer:
-    running_sandbox.reset()
-    return running_sandbox
+def sandbox(optico_server: SandboxServer) -> SandboxServer:
+    optico_server.reset()
+    return optico_server
 
 
 @pytest.fixture

@@ -13,14 +13,14 @@ from urllib.parse import parse_qs
 from django.db import connection, models
 
 from optico_sync.attribution import Attribution, during
-from optico_sync.delivery import Lane
 from optico_sync.models import DeclaredStatus, Subject, SyncState, VendorCredential
-from optico_sync.relay import relay_all
+from optico_sync.testing import KEY, deliver_now
 from optico_sync.vendors.base import Request, Response
 from tests.oddshop.models import Article, Item, Load, Purchase, Trolley
 
-KEY = "cust_TEST"
 STATUSES = {"pending": False, "confirmed": True, "shipped": True, "cancelled": False, "refunded": False}
+#: By the name that says it best in a test.
+deliver = deliver_now
 SUCCESS = b'{"status": "success"}'
 
 
@@ -72,20 +72,6 @@ class Visitor:
 def move(purchase: Purchase, stage: str) -> None:
     purchase.stage = stage
     purchase.save()
-
-
-def deliver(credential: VendorCredential, **options: Any) -> int:
-    """Relay and deliver until nothing is due. Returns how many orders were handled, again and again included."""
-    relay_all()
-    lane = Lane(credential.pk, **options)
-    total = 0
-    try:
-        while count := lane.deliver():
-            total += count
-            relay_all()
-    finally:
-        lane.close()
-    return total
 
 
 def state_of(saved: Purchase | Trolley, credential: VendorCredential | None = None) -> SyncState:

@@ -22,7 +22,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from optico_sync import insight
+from optico_sync import conf, insight
 from optico_sync.admin.badges import CSS, render_standings
 from optico_sync.admin.order_filters import (
     AttributedFilter,
@@ -102,6 +102,7 @@ class StandingAdmin(ReadOnlyAdmin):
             "heartbeat": insight.heartbeat(),
             "captures": insight.captures(),
             "round": insight.last_round(),
+            "is_silenced": not conf.options().ENABLED,
             "can_configure": _can_configure(request),
         }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -290,3 +291,10 @@ def test_late_changes_are_told(viewer: Client, credential: VendorCredential) -> 
     place()
     OutboxEvent.objects.update(created_at=timezone.now() - timezone.timedelta(minutes=5))
     assert "wait to be taken up since" in page(viewer)
+
+
+def test_a_shop_that_is_silenced_says_so(viewer: Client, settings: Any) -> None:
+    words = "nothing is captured and nothing is sent"
+    assert words not in page(viewer)
+    settings.OPTICO_SYNC = {**settings.OPTICO_SYNC, "ENABLED": False}
+    assert words in page(viewer)
