@@ -42,6 +42,7 @@ FLOORS = {
     "reconcile": 4,
     "health": 4,
     "probe": 4,
+    "rehearsal": 4,
     "engines": 5,
     "admin": 5,
     "api": 5,

@@ -89,6 +89,10 @@ class ShopAdapter(Reader[OrderSnapshot]):
     ) -> models.QuerySet:
         """The orders that fit all of what is given, by ascending primary key."""
 
+    def newest(self, *, using: str) -> models.Model | None:
+        """The order placed last, as an example to look at."""
+        return self.find(using=using).last()
+
     def known_statuses(self) -> Iterable[str]:
         """The statuses an order can have, where the shop's code lists them."""
         return ()

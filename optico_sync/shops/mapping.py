@@ -229,6 +229,12 @@ class MappedShop(_Mapped, ShopAdapter):
             orders = orders.filter(**{f"{lookup('placed_at')}__lt": placed_until})
         return orders.order_by("pk")
 
+    def newest(self, *, using: str) -> models.Model | None:
+        orders = self.find(using=using)
+        if "placed_at" in self._fields and (column := self._fields["placed_at"].column):
+            orders = orders.order_by(column, "pk")
+        return orders.last()
+
     def known_statuses(self) -> Iterable[str]:
         return self._fields["status"].choices()
 

@@ -1,0 +1,77 @@
+"""What each vendor would get of an order, without sending it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.utils.functional import Promise
+
+from optico_sync.exceptions import ConfigurationError, EncryptionKeyError
+from optico_sync.models import StatusMapping, VendorCredential
+from optico_sync.outcome import Outcome
+from optico_sync.snapshot import OrderSnapshot
+from optico_sync.vendors import get_vendor, vendor_paths
+from optico_sync.vendors.base import Account, Told, Vendor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """``shown`` is the redacted request, or why there is none; ``remark`` what was assumed."""
+
+    name: str
+    shown: str | Promise
+    remark: str = ""
+
+
+def rehearse(order: OrderSnapshot) -> Iterator[Rehearsal]:
+    """With each credential there is; for a vendor that has none, with a stand-in account."""
+    known = set()
+    for credential in VendorCredential.objects.all():
+        known.add(credential.vendor)
+        yield _with_credential(order, credential)
+    for name in sorted(vendor_paths().keys() - known):
+        try:
+            vendor = get_vendor(name)
+        except ConfigurationError as error:
+            yield Rehearsal(name=name, shown=str(error))
+            continue
+        told = Told(status=order.status, is_sale=True)
+        remark = f"stand-in account, “{order.status}” taken for a declared status that is a sale"
+        yield Rehearsal(name=str(vendor.label), shown=_built(vendor, order, told, _stand_in(vendor)), remark=remark)
+
+
+def _with_credential(order: OrderSnapshot, credential: VendorCredential) -> Rehearsal:
+    try:
+        vendor, account = credential.spec, credential.account
+    except (ConfigurationError, EncryptionKeyError) as error:
+        return Rehearsal(name=credential.name, shown=str(error))
+    mapping = credential.status_mappings.filter(shop_status=order.status).select_related("declared").first()
+    if mapping and mapping.choice == StatusMapping.Choice.DO_NOT_SEND:
+        return Rehearsal(name=credential.name, shown=credential.explain("status_not_sent").text)
+    declared = mapping.declared if mapping else None
+    if declared:
+        told, remark = Told(status=declared.name, is_sale=declared.is_sale), ""
+    else:
+        told = Told(status=order.status, is_sale=True)
+        remark = f"“{order.status}” is not mapped yet, taken for a declared status that is a sale"
+    return Rehearsal(name=credential.name, shown=_built(vendor, order, told, account), remark=remark)
+
+
+def _built(vendor: Vendor, order: OrderSnapshot, told: Told, account: Account) -> str:
+    request = vendor.build(order, told=told, account=account, now=datetime.now(UTC))
+    if isinstance(request, Outcome):
+        reason = VendorCredential(vendor=vendor.name).explain(request.reason)
+        return " ".join(filter(None, [f"Nothing: {reason.text}", str(reason.advice), request.detail]))
+    return f"{request.method} {request.shown}"
+
+
+def _stand_in(vendor: Vendor) -> Account:
+    """An account that has everything and is nobody's."""
+    options = {
+        option.name: option.default or ("example" if option.is_required else option.default)
+        for option in vendor.options
+    }
+    secrets = {secret.name: "stand-in" for secret in vendor.secrets}
+    return Account(base_url=vendor.default_base_url, secrets=secrets, options=options)
