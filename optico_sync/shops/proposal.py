@@ -202,6 +202,8 @@ def _lines(model: type[models.Model], relation: str) -> dict[str, Any]:
         found["total"] = MISSING
     if tax := _pick(line, _LINE["tax"], _NUMBERS):
         found["tax"] = _amount(line, tax)
+    if identity:
+        found["sku"] = identity
     if key:
         found["product_key"] = key
     return found
