@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from django.db import DatabaseError
 from django.utils.functional import Promise
 
 from optico_sync.exceptions import ConfigurationError, EncryptionKeyError
@@ -27,11 +28,14 @@ class Rehearsal:
 
 def rehearse(order: OrderSnapshot) -> Iterator[Rehearsal]:
     """With each credential there is; for a vendor that has none, with a stand-in account."""
-    known = set()
-    for credential in VendorCredential.objects.all():
-        known.add(credential.vendor)
+    try:
+        credentials = list(VendorCredential.objects.defer("sealed_secrets"))
+    except DatabaseError:
+        # Not migrated yet.
+        credentials = []
+    for credential in credentials:
         yield _with_credential(order, credential)
-    for name in sorted(vendor_paths().keys() - known):
+    for name in sorted(vendor_paths().keys() - {credential.vendor for credential in credentials}):
         try:
             vendor = get_vendor(name)
         except ConfigurationError as error:

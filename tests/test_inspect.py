@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from optico_sync.models import OutboxEvent, StatusMapping, SyncState
+from optico_sync.models import OutboxEvent, StatusMapping, SyncState, VendorCredential
 from tests.helpers import KEY, make_credential, place
 from tests.oddshop.models import Item, Purchase
 
@@ -113,3 +113,9 @@ def test_an_order_that_cannot_be_read_names_the_setting(settings: Any) -> None:
     Item.objects.create(purchase=purchase, title="many", paid=1)
     with pytest.raises(CommandError, match=r"\['lines'\]\['quantity'\] is not a number"):
         inspect()
+
+
+def test_it_needs_none_of_our_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    place("1001", "confirmed")
+    monkeypatch.setattr(VendorCredential._meta, "db_table", "not_migrated")
+    assert "Optico would get (stand-in account" in inspect()
