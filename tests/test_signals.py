@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.dispatch import Signal
 from optico_sync import signals
 from optico_sync.models import StatusMapping, Subject, SyncState, VendorCredential
 from tests.helpers import Vendor, deliver, error, move, place, reply, state_of
+from tests.settings import BASE_DIR
 
 ALL = {"delivered": signals.delivered, "refused": signals.refused, "not_sent": signals.not_sent}
 
@@ -135,3 +137,9 @@ def test_a_worker_that_lost_its_lease_says_nothing(credential: Any, ear: Ear) ->
 
     deliver(credential, sender=Vendor(slow))
     assert ear.heard == []
+
+
+def test_the_page_names_every_signal_and_no_other() -> None:
+    page = (BASE_DIR / "docs" / "install.md").read_text(encoding="utf-8")
+    table = page.split("\n## Hear of it in your own code\n")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == ALL.keys()
