@@ -14,10 +14,10 @@ from django.utils.module_loading import import_string
 
 from optico_sync import conf, insight, wakeups
 from optico_sync.exceptions import ConfigurationError, EncryptionKeyError
-from optico_sync.models import OutboxEvent, RelayState, VendorCredential
+from optico_sync.models import RelayState, SyncState, VendorCredential
 from optico_sync.models.fields import cipher
 from optico_sync.setup import MIDDLEWARE
-from optico_sync.shops import get_shop
+from optico_sync.shops import event_databases, get_shop
 from optico_sync.vendors import get_vendor, vendor_paths
 
 
@@ -157,17 +157,18 @@ def check_credentials(databases: Any = None, **kwargs: Any) -> Iterable[CheckMes
 @register
 def check_sqlite(**kwargs: Any) -> Iterable[CheckMessage]:
     """SQLite lets one writer in at a time: without these options the worker and the checkout trip over each other."""
-    connection = connections[router.db_for_write(OutboxEvent)]
-    if connection.vendor != "sqlite":
-        return
-    options = connection.settings_dict.get("OPTIONS", {})
-    if (
-        str(options.get("transaction_mode", "")).upper() != "IMMEDIATE"
-        or "wal" not in str(options.get("init_command", "")).lower()
-    ):
-        yield Warning(
-            f"The SQLite database {connection.alias!r} is not set up for a worker beside the shop.",
-            hint='Set OPTIONS to {"transaction_mode": "IMMEDIATE", "timeout": 20, '
-            '"init_command": "PRAGMA journal_mode=WAL;"}.',
-            id="optico_sync.W005",
-        )
+    for alias in dict.fromkeys([*event_databases(), router.db_for_write(SyncState)]):
+        connection = connections[alias]
+        if connection.vendor != "sqlite":
+            continue
+        options = connection.settings_dict.get("OPTIONS", {})
+        if (
+            str(options.get("transaction_mode", "")).upper() != "IMMEDIATE"
+            or "wal" not in str(options.get("init_command", "")).lower()
+        ):
+            yield Warning(
+                f"The SQLite database {alias!r} is not set up for a worker beside the shop.",
+                hint='Set OPTIONS to {"transaction_mode": "IMMEDIATE", "timeout": 20, '
+                '"init_command": "PRAGMA journal_mode=WAL;"}.',
+                id="optico_sync.W005",
+            )

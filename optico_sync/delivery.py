@@ -233,7 +233,7 @@ class Lane:
         using = self._using
         subjects = Subject.objects.using(using).in_bulk([state.subject_id for state in claim.states])
         rules = Rules(claim.credential, using)
-        snapshots = _read_all(subjects.values(), using)
+        snapshots = _read_all(subjects.values())
         plans = []
         for state in claim.states:
             subject = subjects[state.subject_id]
@@ -477,21 +477,21 @@ def _pause(credential: VendorCredential, reason: str, detail: str, now: datetime
 
 
 def _read_all(
-    subjects: Collection[Subject], using: str
+    subjects: Collection[Subject],
 ) -> Mapping[str, Mapping[str, OrderSnapshot | CartSnapshot | Unreadable]]:
     """All orders and all carts, by kind and key."""
     keys: dict[str, list[str]] = {}
     for subject in subjects:
         keys.setdefault(subject.kind, []).append(subject.key)
-    return {kind: _read_kind(kind, keys[kind], using) for kind in keys}
+    return {kind: _read_kind(kind, keys[kind]) for kind in keys}
 
 
-def _read_kind(kind: str, keys: Sequence[str], using: str) -> Mapping[str, OrderSnapshot | CartSnapshot | Unreadable]:
+def _read_kind(kind: str, keys: Sequence[str]) -> Mapping[str, OrderSnapshot | CartSnapshot | Unreadable]:
     """All at once; when the adapter fails as a whole, each of them says so and none is lost."""
     try:
         reader = get_shop().readers.get(kind)
         # Carts that the settings no longer name are gone for us.
-        return reader.read(keys, using=using) if reader else {}
+        return reader.read(keys, using=reader.database) if reader else {}
     except (OperationalError, InterfaceError):
         # The database's trouble, not the orders'.
         raise

@@ -33,7 +33,7 @@ from optico_sync.models import (
 )
 from optico_sync.models.clock import database_now
 from optico_sync.outcome import REASONS, Kind, Reason
-from optico_sync.shops import get_shop
+from optico_sync.shops import event_databases, get_shop
 
 #: The most of one order's history that is read at once.
 MAX_CHANGES = 100
@@ -591,11 +591,17 @@ class Captures:
 def captures() -> Captures:
     """Is what the shop saves taken up?"""
     relay = RelayState.objects.first()
-    oldest = OutboxEvent.objects.filter(relayed_at__isnull=True).order_by("pk").values_list("created_at", flat=True)
-    waiting = next((at for at in oldest[:1] if timezone.now() - at > RELAY_LATE), None)
+    waiting = min(filter(None, map(_late_since, event_databases())), default=None)
     if relay is None:
         return Captures(waiting_since=waiting)
     return Captures(missed=relay.missed_captures, last_missed_at=relay.last_missed_at, waiting_since=waiting)
+
+
+def _late_since(using: str) -> datetime | None:
+    """Since when the oldest change captured in the database ``using`` waits, where that is too long."""
+    oldest = OutboxEvent.objects.using(using).filter(relayed_at__isnull=True).order_by("pk")
+    times = oldest.values_list("created_at", flat=True)[:1]
+    return next((at for at in times if timezone.now() - at > RELAY_LATE), None)
 
 
 def spell(span: timedelta) -> str:
@@ -629,21 +635,27 @@ def _events(subject: Subject) -> list[OutboxEvent]:
     whose = Q(relation="", key=subject.key)
     for path, keys in _related_keys(subject):
         whose |= Q(relation=path, key__in=keys)
-    events = OutboxEvent.objects.filter(whose, kind=subject.kind).order_by("-pk")
+    events = OutboxEvent.objects.using(_database_of(subject)).filter(whose, kind=subject.kind).order_by("-pk")
     # Two questions, because each has an index of its own.
     waiting = list(events.filter(relayed_at__isnull=True)[: MAX_CHANGES + 1])
     relayed = list(events.filter(relayed_at__isnull=False)[: MAX_CHANGES + 1])
     return sorted([*waiting, *relayed], key=lambda event: event.pk, reverse=True)[: MAX_CHANGES + 1]
 
 
+def _database_of(subject: Subject) -> str:
+    """Where the events of its saves are."""
+    with contextlib.suppress(ConfigurationError, KeyError):
+        return get_shop().readers[subject.kind].database
+    return router.db_for_read(OutboxEvent)
+
+
 def _related_keys(subject: Subject) -> Iterator[tuple[str, list[str]]]:
     """Keys of the related objects whose events do not name the order. Nothing where the shop cannot say."""
     with contextlib.suppress(ConfigurationError, FieldError, KeyError, ValueError, ValidationError):
         reader = get_shop().readers[subject.kind]
-        using = router.db_for_read(reader.model)
         for relation in reader.relations:
             if not relation.owner_field:
-                orders = reader.model._base_manager.using(using).filter(pk=subject.key)
+                orders = reader.model._base_manager.using(reader.database).filter(pk=subject.key)
                 keys = orders.values_list(relation.path, flat=True)[:MAX_CHANGES]
                 yield relation.path, [str(key) for key in keys if key is not None]
 

@@ -21,7 +21,7 @@ from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import OutboxEvent, RelayState, Subject, SyncState, VendorCredential
 from optico_sync.models.bulk import upsert
 from optico_sync.models.clock import database_now
-from optico_sync.shops import get_shop
+from optico_sync.shops import event_databases, get_shop
 
 logger = logging.getLogger(__name__)
 
@@ -66,28 +66,43 @@ class _Change:
 
 
 def relay(limit: int = BATCH) -> int:
-    """Turn up to ``limit`` captured changes into work. Returns how many; 0 also when another relay is at it."""
-    using = router.db_for_write(OutboxEvent)
+    """Turn up to ``limit`` captured changes of each database into work.
+
+    Returns how many; 0 also when another relay is at it.
+    """
     if not conf.options().ENABLED:
         return 0
-    if not OutboxEvent.objects.using(using).filter(relayed_at__isnull=True).exists():
+    return sum(_relay_from(source, limit) for source in event_databases())
+
+
+def _relay_from(source: str, limit: int) -> int:
+    """Relay what was captured in the database ``source``.
+
+    Where that is not the app's own, the work is committed first and its events are marked afterwards: a crash in
+    between repeats them and loses none. Until then they stay locked, so that another relay takes only later ones.
+    """
+    using = router.db_for_write(SyncState)
+    unrelayed = OutboxEvent.objects.using(source).filter(relayed_at__isnull=True).order_by("pk")
+    if not unrelayed.exists():
         return 0
     RelayState.objects.using(using).get_or_create(pk=1)
-    with transaction.atomic(using=using):
-        state = RelayState.objects.using(using).select_for_update(skip_locked=True).filter(pk=1).first()
-        if state is None:
-            return 0
-        now = database_now(using)
-        events = list(OutboxEvent.objects.using(using).filter(relayed_at__isnull=True).order_by("pk")[:limit])
-        changes = _changes(events, using)
-        subjects = _fold(changes, now, using)
-        _queue(changes, subjects, now, using)
-        OutboxEvent.objects.using(using).filter(pk__in=[event.pk for event in events]).update(relayed_at=now)
-        state.relayed_at = now
-        if lost := sum(event.missed for event in events):
-            state.missed_captures += lost
-            state.last_missed_at = now
-        state.save(using=using)
+    is_apart = source != using
+    with transaction.atomic(using=source):
+        with transaction.atomic(using=using) if is_apart else contextlib.nullcontext():
+            state = RelayState.objects.using(using).select_for_update(skip_locked=True).filter(pk=1).first()
+            if state is None:
+                return 0
+            now = database_now(using)
+            events = list((unrelayed.select_for_update(skip_locked=True) if is_apart else unrelayed)[:limit])
+            changes = _changes(events)
+            subjects = _fold(changes, now, using)
+            _queue(changes, subjects, now, using)
+            state.relayed_at = now
+            if lost := sum(event.missed for event in events):
+                state.missed_captures += lost
+                state.last_missed_at = now
+            state.save(using=using)
+        OutboxEvent.objects.using(source).filter(pk__in=[event.pk for event in events]).update(relayed_at=now)
     return len(events)
 
 
@@ -108,13 +123,13 @@ def seed_mappings(credential: VendorCredential) -> None:
     credential.map_statuses(known)
 
 
-def _changes(events: Sequence[OutboxEvent], using: str) -> dict[tuple[str, str], _Change]:
+def _changes(events: Sequence[OutboxEvent]) -> dict[tuple[str, str], _Change]:
     """What happened, by subject, in order of the subjects' keys so that locks are always taken in one order."""
     related: dict[tuple[str, str], set[str]] = {}
     for event in events:
         if event.relation:
             related.setdefault((event.kind, event.relation), set()).add(event.key)
-    owners = {(kind, path): _owners(kind, path, keys, using) for (kind, path), keys in related.items()}
+    owners = {(kind, path): _owners(kind, path, keys) for (kind, path), keys in related.items()}
     changes: dict[tuple[str, str], _Change] = {}
     for event in events:
         keys = owners[event.kind, event.relation].get(event.key, ()) if event.relation else (event.key,)
@@ -123,10 +138,11 @@ def _changes(events: Sequence[OutboxEvent], using: str) -> dict[tuple[str, str],
     return dict(sorted(changes.items()))
 
 
-def _owners(kind: str, path: str, keys: set[str], using: str) -> Mapping[str, set[str]]:
+def _owners(kind: str, path: str, keys: set[str]) -> Mapping[str, set[str]]:
     """Related key -> its owners; none for a relation that the settings no longer name, which must not stop the rest."""
     try:
-        return get_shop().readers[kind].owners(path, keys, using=using)
+        reader = get_shop().readers[kind]
+        return reader.owners(path, keys, using=reader.database)
     except (ConfigurationError, FieldError, KeyError) as error:
         logger.warning("Changes of %r belong to no %s any more (%s).", path, kind, type(error).__name__)
         return {}

@@ -55,7 +55,7 @@ class Selection:
 
     def missing(self) -> list[str]:
         """References and keys that no order in the shop has."""
-        using = router.db_for_read(get_shop().model)
+        using = get_shop().database
         lost: list[str] = []
         if self.references is not None:
             found = get_shop().find(using=using, references=self.references)
@@ -74,7 +74,7 @@ class Selection:
 
     def _shop_keys(self) -> Iterable[str]:
         orders = get_shop().find(
-            using=router.db_for_read(get_shop().model),
+            using=get_shop().database,
             references=self.references,
             keys=self.keys,
             statuses=self.statuses,
@@ -114,13 +114,14 @@ def resend(subject_ids: Collection[int], *, credential_id: int | None = None) ->
     count = 0
     for chunk in batched(sorted(subject_ids), CHUNK):
         subjects = Subject.objects.using(using).filter(kind=Subject.Kind.ORDER).in_bulk(chunk)
-        orders = get_shop().read([subject.key for subject in subjects.values()], using=using)
+        source = get_shop().database
+        orders = get_shop().read([subject.key for subject in subjects.values()], using=source)
         with transaction.atomic(using=using):
             now = database_now(using)
             credentials = list(_credentials(credential_id, using))
             # What is captured and not relayed yet brings its own statuses, in their order.
             pending = set(
-                OutboxEvent.objects.using(using)
+                OutboxEvent.objects.using(source)
                 .filter(
                     relayed_at__isnull=True,
                     kind=Subject.Kind.ORDER,
@@ -198,7 +199,7 @@ def _know(keys: Sequence[str]) -> list[Subject]:
     missing = set(keys).difference(known.values_list("key", flat=True))
     if missing:
         now = database_now(using)
-        orders = get_shop().read(sorted(missing), using=using)
+        orders = get_shop().read(sorted(missing), using=get_shop().database)
         new = [
             Subject(kind=Subject.Kind.ORDER, key=key, created_at=now, changed_at=now, **_first_facts(order))
             for key, order in orders.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from django.core.signals import setting_changed
+from django.db import DEFAULT_DB_ALIAS
 from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
@@ -32,6 +33,15 @@ def get_shop() -> ShopAdapter:
     if not isinstance(adapter, ShopAdapter):
         raise ConfigurationError(f"{conf.SETTING}['SHOP'] is {shop!r}, which is not a ShopAdapter.")
     return adapter
+
+
+def event_databases() -> list[str]:
+    """Where the shop's orders and carts live, and so the events of their saves."""
+    try:
+        readers = get_shop().readers.values()
+    except ConfigurationError:
+        return [DEFAULT_DB_ALIAS]
+    return list(dict.fromkeys(reader.database for reader in readers))
 
 
 @receiver(setting_changed)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from django.db import models
+from django.db import models, router
 
 from optico_sync.attribution import NOTHING, Attribution
 from optico_sync.exceptions import Unreadable
@@ -49,6 +49,11 @@ class Reader(ABC, Generic[Snapshot]):
     model: type[models.Model]
     #: Models whose saves change it too.
     relations: tuple[Relation, ...] = ()
+
+    @property
+    def database(self) -> str:
+        """Where it lives, and so its events. Never a replica, which may not have it yet."""
+        return router.db_for_write(self.model)
 
     @abstractmethod
     def facts(self, instance: models.Model) -> Facts:

@@ -36,7 +36,7 @@ class Command(BaseCommand):
             shop = self._proposed(options["model"]) if options["model"] else get_shop()
         except ConfigurationError as error:
             raise CommandError(str(error)) from error
-        using = router.db_for_read(shop.model)
+        using = shop.database
         key = _find(shop, options["order"], using)
         if key is None:
             self.stdout.write("There is no order yet, so nothing more can be shown.")

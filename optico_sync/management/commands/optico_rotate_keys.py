@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
+from django.db import router, transaction
 from django.db.models import F, TextField
 from django.db.models.functions import Cast
 
@@ -46,7 +46,7 @@ class Command(BaseCommand):
             self.stdout.write(f"All stored secrets use the newest key {newest}.")
             return
         try:
-            with transaction.atomic():
+            with transaction.atomic(using=router.db_for_write(VendorCredential)):
                 for pk, _name, _used in old:
                     credential = VendorCredential.objects.select_for_update().get(pk=pk)
                     credential.save(update_fields=["sealed_secrets"])
