@@ -10,7 +10,7 @@ from optico_sync.models import VendorCredential
 from optico_sync.sandbox.client import SandboxServer
 from tests.helpers import KEY, STATUSES, Clock, Vendor, make_credential
 
-pytest_plugins = ["optico_sync.testing"]
+pytest_plugins = ["optico_sync.testing", "pytester"]
 
 # A busy machine is no bug: neither a slow example nor slow making of examples is a failure.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -10,8 +10,6 @@ from optico_sync.testing import OpticoSandbox
 from tests.helpers import move, place
 from tests.settings import BASE_DIR
 
-pytest_plugins = ["pytester"]
-
 
 def test_an_order_reaches_the_sandbox(optico_sandbox: OpticoSandbox) -> None:
     optico_sandbox.declare(pending=False, confirmed=True)
