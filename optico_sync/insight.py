@@ -385,7 +385,8 @@ def attribution_of(key: str) -> Attribution:
     whose = {"kind": Subject.Kind.ORDER, "key": key}
     subject = Subject.objects.filter(**whose).first()
     seen = subject.attribution if subject else NOTHING
-    waiting = OutboxEvent.objects.filter(**whose, relation="", relayed_at__isnull=True).order_by("pk")
+    events = OutboxEvent.objects.using(_database_of(Subject.Kind.ORDER))
+    waiting = events.filter(**whose, relation="", relayed_at__isnull=True).order_by("pk")
     for event in waiting[:MAX_CHANGES]:
         seen = seen.or_else(event.attribution)
     return seen
@@ -635,17 +636,17 @@ def _events(subject: Subject) -> list[OutboxEvent]:
     whose = Q(relation="", key=subject.key)
     for path, keys in _related_keys(subject):
         whose |= Q(relation=path, key__in=keys)
-    events = OutboxEvent.objects.using(_database_of(subject)).filter(whose, kind=subject.kind).order_by("-pk")
+    events = OutboxEvent.objects.using(_database_of(subject.kind)).filter(whose, kind=subject.kind).order_by("-pk")
     # Two questions, because each has an index of its own.
     waiting = list(events.filter(relayed_at__isnull=True)[: MAX_CHANGES + 1])
     relayed = list(events.filter(relayed_at__isnull=False)[: MAX_CHANGES + 1])
     return sorted([*waiting, *relayed], key=lambda event: event.pk, reverse=True)[: MAX_CHANGES + 1]
 
 
-def _database_of(subject: Subject) -> str:
-    """Where the events of its saves are."""
+def _database_of(kind: str) -> str:
+    """Where the events of the saves of orders or carts are."""
     with contextlib.suppress(ConfigurationError, KeyError):
-        return get_shop().readers[subject.kind].database
+        return get_shop().readers[kind].database
     return router.db_for_read(OutboxEvent)
 
 

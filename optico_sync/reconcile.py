@@ -298,7 +298,7 @@ class _Comparison:
         orders = Subject.objects.using(self._using).filter(kind=Subject.Kind.ORDER)
         subjects = list(orders.filter(reference__in=held))
         if others := held.keys() - {subject.reference for subject in subjects}:
-            found = get_shop().find(using=self._using, references=others)
+            found = get_shop().find(using=get_shop().database, references=others)
             keys = [str(key) for key in found.values_list("pk", flat=True)]
             subjects += orders.filter(key__in=keys)
             captured = {subject.key for subject in subjects}
@@ -308,11 +308,12 @@ class _Comparison:
         return [replace(order, record=held[order.reference]) for order in present if order.reference in held]
 
     def _read(self, keys: Collection[str]) -> Mapping[str, OrderSnapshot | Unreadable]:
-        return get_shop().read(keys, using=self._using)
+        return get_shop().read(keys, using=get_shop().database)
 
     def _changing(self, keys: Collection[str]) -> set[str]:
         """Which of these orders have captured changes that no relay has taken up yet."""
-        events = OutboxEvent.objects.using(self._using).filter(relayed_at__isnull=True, kind=Subject.Kind.ORDER)
+        source = get_shop().database
+        events = OutboxEvent.objects.using(source).filter(relayed_at__isnull=True, kind=Subject.Kind.ORDER)
         changing = set(events.filter(relation="", key__in=keys).values_list("key", flat=True))
         related: dict[str, set[str]] = {}
         for relation, key in events.exclude(relation="").values_list("relation", "key"):
@@ -320,7 +321,7 @@ class _Comparison:
         for path, parts in related.items():
             # A relation that the settings no longer name; the relay reports it.
             with contextlib.suppress(ConfigurationError, FieldError):
-                changing.update(*get_shop().owners(path, parts, using=self._using).values())
+                changing.update(*get_shop().owners(path, parts, using=source).values())
         return changing
 
     def _mark_seen(self, state_ids: Collection[int]) -> None:

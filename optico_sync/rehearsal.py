@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from django.db import DatabaseError
+from django.db import DatabaseError, router
 from django.utils.functional import Promise
 
 from optico_sync.exceptions import ConfigurationError, EncryptionKeyError
-from optico_sync.models import StatusMapping, VendorCredential
-from optico_sync.outcome import Outcome
+from optico_sync.models import Rules, VendorCredential
+from optico_sync.outcome import Kind, Outcome
 from optico_sync.snapshot import OrderSnapshot
 from optico_sync.vendors import get_vendor, vendor_paths
 from optico_sync.vendors.base import Account, Told, Vendor
@@ -51,13 +51,10 @@ def _with_credential(order: OrderSnapshot, credential: VendorCredential) -> Rehe
         vendor, account = credential.spec, credential.account
     except (ConfigurationError, EncryptionKeyError) as error:
         return Rehearsal(name=credential.name, shown=str(error))
-    mapping = credential.status_mappings.filter(shop_status=order.status).select_related("declared").first()
-    if mapping and mapping.choice == StatusMapping.Choice.DO_NOT_SEND:
-        return Rehearsal(name=credential.name, shown=credential.explain("status_not_sent").text)
-    declared = mapping.declared if mapping else None
-    if declared:
-        told, remark = Told(status=declared.name, is_sale=declared.is_sale), ""
-    else:
+    told, remark = Rules(credential, router.db_for_read(VendorCredential)).tell(order.status), ""
+    if isinstance(told, Outcome):
+        if told.kind is Kind.NOT_SENT:
+            return Rehearsal(name=credential.name, shown=credential.explain(told.reason).text)
         told = Told(status=order.status, is_sale=True)
         remark = f"“{order.status}” is not mapped yet, taken for a declared status that is a sale"
     return Rehearsal(name=credential.name, shown=_built(vendor, order, told, account), remark=remark)
