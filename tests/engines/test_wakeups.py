@@ -196,7 +196,7 @@ def test_one_task_is_one_batch_and_wakes_the_next(engine: Recording, optico: Any
     credential = make_credential(optico.url)
     with override_settings(OPTICO_SYNC={**OPTICO_SYNC, "ENGINE": f"{__name__}.Quiet", "BATCH_SIZE": 2}):
         for number in range(5):
-            Purchase.objects.create(number=f"N-{number}", stage="pending")
+            place(f"N-{number}")
         wakeups.make_round()
         lanes = engine.run_all()
     assert lanes == [RELAY, *[credential.pk] * 4]
