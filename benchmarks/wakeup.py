@@ -43,10 +43,11 @@ def main() -> int:
 
 def measure(orders: int) -> list[float]:
     """Seconds from each order's commit to the moment its request starts, by the clock of this machine."""
+    from django.db import transaction
+
     from optico_sync.models import Attempt, Worker
     from optico_sync.sandbox.client import SandboxServer
-    from tests.helpers import KEY, STATUSES, make_credential
-    from tests.oddshop.models import Purchase
+    from tests.helpers import KEY, STATUSES, make_credential, place
     from tests.processes import kill, nothing_left, processes, wait_until
 
     committed: dict[str, float] = {}
@@ -56,7 +57,8 @@ def measure(orders: int) -> list[float]:
         wait_until(Worker.objects.exists, 30)
         for number in range(orders + 5):
             time.sleep(random.uniform(0.2, 0.4))
-            purchase = Purchase.objects.create(number=f"N-{number}", stage="confirmed")
+            with transaction.atomic():
+                purchase = place(f"N-{number}", "confirmed")
             committed[purchase.pk] = time.time()
         wait_until(nothing_left, 30)
         kill(worker)

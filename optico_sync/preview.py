@@ -108,7 +108,7 @@ def preview(
         _Forecast(credential, using, is_resend=is_resend) for credential in credentials.defer("sealed_secrets")
     ]
     for keys in chunks:
-        orders = get_shop().read(keys, using=using)
+        orders = get_shop().read(keys, using=get_shop().database)
         known = Subject.objects.using(using).filter(kind=Subject.Kind.ORDER, key__in=keys)
         subjects = {subject.key: subject for subject in known}
         states = {

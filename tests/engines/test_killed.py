@@ -15,8 +15,7 @@ from django.test import override_settings
 from optico_sync.models import Attempt, Worker
 from optico_sync.sandbox.client import SandboxServer
 from tests.celery_app import make_app
-from tests.helpers import KEY, STATUSES, make_credential, move
-from tests.oddshop.models import Purchase
+from tests.helpers import KEY, STATUSES, make_credential, move, place
 from tests.processes import kill, nothing_left, processes, told, wait_until
 from tests.settings import OPTICO_SYNC
 
@@ -37,7 +36,7 @@ def check_that_nothing_is_lost(start_workers: Any, vendor: SandboxServer, engine
     make_credential(vendor.url, concurrency=32)
     with override_settings(OPTICO_SYNC={**OPTICO_SYNC, "ENGINE": engine, "LEASE": LEASE}):
         with transaction.atomic():
-            purchases = [Purchase.objects.create(number=f"N-{number}", stage="pending") for number in range(ORDERS)]
+            purchases = [place(f"N-{number}") for number in range(ORDERS)]
         workers = start_workers()
         with transaction.atomic():
             for purchase in purchases:
