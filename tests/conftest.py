@@ -2,6 +2,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from django.conf import settings as django_settings
 from django.db import connection
 from django.utils import translation
 from hypothesis import HealthCheck, settings
@@ -13,6 +14,9 @@ from tests.helpers import KEY, STATUSES, Clock, Vendor, make_credential
 # A busy machine is no bug: neither a slow example nor slow making of examples is a failure.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+
+# Oscar's tests need Oscar's settings, and no others do: see tests/oscar/settings.py.
+collect_ignore = [] if django_settings.SETTINGS_MODULE == "tests.oscar.settings" else ["oscar"]
 
 
 @pytest.fixture(autouse=True)

@@ -22,6 +22,7 @@ from optico_sync.exceptions import ConfigurationError, Unreadable
 from optico_sync.shops.base import CartReader, Facts, Relation, ShopAdapter
 from optico_sync.shops.sources import (
     Fields,
+    Prefetched,
     check_keys,
     find_field,
     get_model,
@@ -65,6 +66,7 @@ ORDER_KEYS = {
     "call_id": False,
     "agent": False,
     "related": False,
+    "prefetch": False,
 }
 #: Key in ``CART`` -> whether it must be there.
 CART_KEYS = {
@@ -80,6 +82,7 @@ CART_KEYS = {
     "call_id": False,
     "agent": False,
     "related": False,
+    "prefetch": False,
 }
 LINE_KEYS = {
     "relation": True,
@@ -97,11 +100,13 @@ LINE_KEYS = {
     "refunded": False,
     "url": False,
     "details": False,
+    "prefetch": False,
 }
 #: Keys of ``ORDER`` that are dicts of sources themselves -> what they may name.
 PARTS: dict[str, type[Customer] | type[Address]] = {"customer": Customer, "billing": Address, "delivery": Address}
 #: Keys that are not sources.
-_STRUCTURE = frozenset({"model", "lines", "related", *PARTS})
+_STRUCTURE = frozenset({"model", "lines", "related", "prefetch", *PARTS})
+_LINE_STRUCTURE = frozenset({"relation", "prefetch"})
 
 _Picture = TypeVar("_Picture", OrderSnapshot, CartSnapshot)
 
@@ -126,6 +131,7 @@ class _Mapped:
         if not isinstance(related, list | tuple):
             raise ConfigurationError(f"{name}['related'] must be a list of relation names, not {related!r}.")
         self.relations = tuple(self._relation(path) for path in related)
+        self._prefetch = Prefetched(self.model, given.get("prefetch"), name)
 
     def _seen(self, instance: models.Model) -> Attribution:
         """The attribution that the instance's own columns hold."""
@@ -144,7 +150,7 @@ class _Mapped:
     ) -> dict[str, _Picture | Unreadable]:
         wanted = primary_keys(self.model, keys)
         rows = self.model._base_manager.using(using).filter(pk__in=set(wanted.values()))
-        rows = rows.prefetch_related(self._lines.prefetch(using))
+        rows = rows.prefetch_related(self._lines.prefetch(using), *self._prefetch.lookups(using))
         if joins := self._fields.joins.union(*(part.joins for part in self._parts.values())):
             rows = rows.select_related(*sorted(joins))
         found = {row.pk: _surely(build, row) for row in rows}
@@ -300,17 +306,20 @@ class _Lines:
         if not isinstance(given, Mapping):
             raise ConfigurationError(f"{name} must be a dict with {', '.join(LINE_KEYS)}.")
         check_keys(given, LINE_KEYS, name)
-        sources = {key: source for key, source in given.items() if source is not None and key != "relation"}
+        sources = {key: source for key, source in given.items() if source is not None and key not in _LINE_STRUCTURE}
         if ("total" in sources) == ("unit_price" in sources):
             raise ConfigurationError(f"{name} needs either 'total' (what the line costs) or 'unit_price'.")
         self._relation = given["relation"]
         self._name = name
-        self._fields = Fields(many_model(owner, self._relation, f"{name}['relation']"), sources, name)
+        model = many_model(owner, self._relation, f"{name}['relation']")
+        self._fields = Fields(model, sources, name)
+        self._prefetch = Prefetched(model, given.get("prefetch"), name)
 
     def prefetch(self, using: str) -> Prefetch:
         lines = self._fields.model._base_manager.using(using)
         if joins := self._fields.joins:
             lines = lines.select_related(*sorted(joins))
+        lines = lines.prefetch_related(*self._prefetch.lookups(using))
         return Prefetch(self._relation, queryset=lines.order_by("pk"))
 
     def read(self, owner: models.Model) -> tuple[Line, ...]:

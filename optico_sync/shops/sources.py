@@ -18,6 +18,7 @@ from typing import Any
 from django.apps import apps
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import InterfaceError, OperationalError, models
+from django.db.models import Prefetch
 from django.utils import timezone
 
 from optico_sync.exceptions import ConfigurationError, Unreadable
@@ -114,6 +115,29 @@ class Fields:
             if steps:
                 joins.add("__".join(steps))
         return joins
+
+
+class Prefetched:
+    """Relations that callables go through, read for all rows at once; ``paths`` are dotted, as ``"sources.source_type"``.
+
+    Raises ``ConfigurationError`` for a path that leads nowhere.
+    """
+
+    def __init__(self, model: type[models.Model], paths: object, name: str) -> None:
+        if not isinstance(paths, list | tuple | None):
+            raise ConfigurationError(f"{name}['prefetch'] must be a list of relation names, not {paths!r}.")
+        self._models: dict[str, type[models.Model]] = {}
+        for path in paths or ():
+            parts = str(path).split(".")
+            for length in range(1, len(parts) + 1):
+                lookup = "__".join(parts[:length])
+                self._models[lookup] = related_model(model, lookup, f"{name}['prefetch']")
+
+    def lookups(self, using: str) -> list[Prefetch]:
+        return [
+            Prefetch(lookup, queryset=model._base_manager.using(using).order_by("pk"))
+            for lookup, model in self._models.items()
+        ]
 
 
 def check_keys(given: Mapping[str, Any], known: Mapping[str, bool], name: str) -> None:
