@@ -43,7 +43,7 @@ def make_product(sku: str, title: str, price: str, **fields: Any) -> Product:
     return product
 
 
-def make_voucher(code: str, *, percent: int = 12, usage: str = Voucher.MULTI_USE) -> Voucher:
+def make_voucher(code: str, *, percent: int = 10, usage: str = Voucher.MULTI_USE) -> Voucher:
     """A voucher that takes ``percent`` off everything."""
     everything = Range.objects.create(name=f"Everything {code}", includes_all_products=True)
     offer = ConditionalOffer.objects.create(
