@@ -4,10 +4,10 @@ Nothing of Oscar is imported: its models are found by their labels, so forked ap
 are read too. What a fork added is named in ``OPTICO_SYNC["ORDER"]`` and ``["CART"]``, whose keys come before those here.
 
 Money. What a line costs is ``line_price_incl_tax``: the whole line as the customer paid it, with tax, after offers and
-vouchers. A unit costs the line divided by its quantity: 7 pens at 3.33, 20 % tax and a voucher of 10 % are 24.62 in all and
-3.5171 each. Oscar's own ``unit_price_incl_tax`` says 4.00, before the voucher and rounded, which makes 28.00 of them.
-Oscar takes every discount off a line or off shipping, so nothing is left to take off the order as a whole; surcharges
-count with shipping. So lines and shipping add up to ``total_incl_tax``.
+vouchers. A unit costs the line divided by its quantity: 7 pens at 3.33, with 20 % tax and a voucher, are 24.62 in all
+and 3.5171 each. Oscar's own ``unit_price_incl_tax`` says 4.00, before the voucher and rounded, which makes 28.00 of
+them. Oscar takes every discount off a line or off shipping, so nothing is left to take off the order as a whole;
+surcharges count with shipping. So lines and shipping add up to ``total_incl_tax``.
 
 A basket's lines cost what Oscar stored when they were put in. Prices of today, offers and vouchers come from a strategy
 that belongs to a visitor's request, and a worker has none.

@@ -74,6 +74,12 @@ AUTHENTICATION_BACKENDS = [
 HAYSTACK_CONNECTIONS = {"default": {"ENGINE": "haystack.backends.simple_backend.SimpleEngine"}}
 # Nobody searches here.
 HAYSTACK_SIGNAL_PROCESSOR = "haystack.signals.BaseSignalProcessor"
+# Products have no pictures here, and sorl.thumbnail is not installed.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "loggers": {"oscar.thumbnail": {"level": "CRITICAL"}},
+}
 MEDIA_ROOT = BASE_DIR / "var"
 
 OSCAR_DEFAULT_CURRENCY = "EUR"
