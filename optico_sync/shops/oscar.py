@@ -1,7 +1,7 @@
 """django-oscar 4.2, ready named: ``OPTICO_SYNC = {"SHOP": "oscar"}`` is the whole configuration.
 
 Nothing of Oscar is imported: its models are found by their labels, so forked apps and order classes of the shop's own
-are read too. What a fork added is named in ``OPTICO_SYNC["ORDER"]`` and ``["CART"]``, whose keys come before those here.
+are read too. What a fork added is named in ``OPTICO_SYNC["ORDER"]`` and ``["CART"]``, whose keys come before these.
 
 Money. What a line costs is ``line_price_incl_tax``: the whole line as the customer paid it, with tax, after offers and
 vouchers. A unit costs the line divided by its quantity: 7 pens at 3.33, with 20 % tax and a voucher, are 24.62 in all

@@ -118,7 +118,7 @@ class Fields:
 
 
 class Prefetched:
-    """Relations that callables go through, read for all rows at once; ``paths`` are dotted, as ``"sources.source_type"``.
+    """Relations that callables go through, read for all rows at once: dotted paths (``"sources.source_type"``).
 
     Raises ``ConfigurationError`` for a path that leads nowhere.
     """

@@ -95,7 +95,7 @@ OSCAR_ORDER_STATUS_PIPELINE = {
 OSCAR_LINE_STATUS_PIPELINE = OSCAR_ORDER_STATUS_PIPELINE
 OSCAR_ORDER_STATUS_CASCADE = {"Being processed": "Being processed"}
 
-# Oscar's tables as its models have them now: 170 migrations show nothing about us. The other tests run at the same time.
+# Oscar's tables as its models have them now: 170 migrations show nothing about us. The name is not the other tests'.
 _test = DATABASES["default"].setdefault("TEST", {})
 _test["MIGRATE"] = False
 if not DATABASES["default"]["ENGINE"].endswith("sqlite3"):

@@ -121,9 +121,7 @@ def test_a_basket_is_over_when_nobody_shops_with_it(status: str, is_open: bool) 
     assert read(make_basket(status=status)).is_open is is_open
 
 
-def test_a_submitted_basket_is_not_sent_again(
-    live: VendorCredential, vendor_account: SandboxServer, pens: Any
-) -> None:
+def test_a_submitted_basket_is_not_sent_again(live: VendorCredential, vendor_account: SandboxServer, pens: Any) -> None:
     shopper = Shopper()
     shopper.add(pens)
     deliver(live)

@@ -56,9 +56,7 @@ def test_without_consent_the_order_is_sent_all_the_same(
     assert (told["visit_id"], told["attributed"]) == (None, False)
 
 
-def test_the_thank_you_page_sends_nothing_new(
-    live: VendorCredential, vendor_account: SandboxServer, pens: Any
-) -> None:
+def test_the_thank_you_page_sends_nothing_new(live: VendorCredential, vendor_account: SandboxServer, pens: Any) -> None:
     """Its first visit saves the order a second time."""
     shopper = Shopper()
     shopper.add(pens)

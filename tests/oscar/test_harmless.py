@@ -1,4 +1,4 @@
-"""The shop's answers are the same to the byte with the app in, with the vendor down, and with the app's tables missing."""
+"""The shop's answers are the same to the byte with the app in, the vendor down, and the app's tables missing."""
 
 from __future__ import annotations
 

@@ -87,9 +87,7 @@ def test_an_order_is_read_whole(pens: Product) -> None:
         coupon_code="PEN-DAY",
         store="shop.example",
         customer=Customer(email=EMAIL, first_name="Anna", last_name="Example"),
-        delivery=Address(
-            first_name="Anna", last_name="Example", city="Paris", postcode="75001", country_code="FR"
-        ),
+        delivery=Address(first_name="Anna", last_name="Example", city="Paris", postcode="75001", country_code="FR"),
         lines=(
             LineSnapshot(
                 product_id="PEN-01",
@@ -263,7 +261,9 @@ def make_orders(count: int) -> list[str]:
     """Orders with everything an order can have."""
     country, _made = Country.objects.get_or_create(iso_3166_1_a2="FR")
     kind = SourceType.objects.create(name="Card", code="card")
-    users = User.objects.bulk_create(User(username=str(number), email=f"{number}@example.com") for number in range(count))
+    users = User.objects.bulk_create(
+        User(username=str(number), email=f"{number}@example.com") for number in range(count)
+    )
     orders = Order.objects.bulk_create(
         Order(
             number=str(number),
