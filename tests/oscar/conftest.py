@@ -15,11 +15,6 @@ from tests.oscar.shopper import make_product
 STATUSES = {"Pending": False, "Being processed": True, "Complete": True, "Cancelled": False, "placed": False}
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Oscar's own calls of what a library of its has renamed."""
-    config.addinivalue_line("filterwarnings", "ignore:Using Category.get_tree")
-
-
 @pytest.fixture
 def pens(db: None) -> Product:
     return make_product("PEN-01", "Blue pen", "3.33")
