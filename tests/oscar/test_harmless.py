@@ -125,7 +125,7 @@ def vendor_down() -> Iterator[None]:
 
 @contextmanager
 def without_tables() -> Iterator[None]:
-    models = list(apps.get_app_config("optico_sync").get_models())
+    models = [model for model in apps.get_app_config("optico_sync").get_models() if not model._meta.proxy]
     with connection.schema_editor() as editor:
         for model in reversed(models):
             editor.delete_model(model)
