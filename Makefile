@@ -1,5 +1,5 @@
 # make demo    the shop, the sandbox vendor and the delivery worker; needs Python >= 3.11 and nothing else
-# make test    all tests                         make test ARGS="-k cart"
+# make test    all tests, then those in a django-oscar shop; some of the former: make test ARGS="-k cart"
 # make lint    style and types
 # make clean   remove what the above made; `.env` stays
 
@@ -21,7 +21,8 @@ demo: $(STAMP) .env
 	@exec $(RUN) -m shop_demo.demo --port $(PORT) --sandbox-port $(SANDBOX_PORT)
 
 test: $(STAMP) .env
-	@exec $(RUN) -m pytest -n 2 $(ARGS)
+	@$(RUN) -m pytest -n 2 $(ARGS)
+	@[ -n "$(ARGS)" ] || exec $(RUN) -m pytest -n 2 --ds tests.oscar.settings tests/oscar
 
 lint: $(STAMP)
 	$(RUN) -m ruff check .

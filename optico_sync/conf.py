@@ -27,7 +27,8 @@ class Options:
 
     #: False silences everything: nothing is captured, nothing is sent.
     ENABLED: bool = True
-    #: How the shop's orders are read: "mapping" (by ``ORDER`` below) or the dotted path of a ``ShopAdapter``.
+    #: How the shop's orders are read: "mapping" (by ``ORDER`` below), "oscar" (django-oscar, nothing to name), or the
+    #: dotted path of a ``ShopAdapter``.
     SHOP: str = "mapping"
     #: The shop's order model and the names of its fields. See the README.
     ORDER: Mapping[str, Any] = field(default_factory=dict)

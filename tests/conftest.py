@@ -2,6 +2,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from django.conf import settings as django_settings
 from django.db import connection
 from django.utils import translation
 from hypothesis import HealthCheck, settings
@@ -15,6 +16,9 @@ pytest_plugins = ["optico_sync.testing", "pytester"]
 # A busy machine is no bug: neither a slow example nor slow making of examples is a failure.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+
+# Oscar's tests need Oscar's settings, and no others do: see tests/oscar/settings.py.
+collect_ignore = [] if django_settings.SETTINGS_MODULE == "tests.oscar.settings" else ["oscar"]
 
 
 @pytest.fixture(autouse=True)

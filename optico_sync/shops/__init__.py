@@ -13,6 +13,7 @@ from optico_sync import conf
 from optico_sync.exceptions import ConfigurationError
 from optico_sync.shops.base import ShopAdapter
 from optico_sync.shops.mapping import MappedShop
+from optico_sync.shops.oscar import OscarShop
 
 
 @lru_cache(maxsize=1)
@@ -23,6 +24,8 @@ def get_shop() -> ShopAdapter:
         if not order:
             raise ConfigurationError(f"{conf.SETTING}['ORDER'] is empty. Name your order model and its fields there.")
         return MappedShop(order, cart)
+    if shop == "oscar":
+        return OscarShop(order, cart)
     try:
         adapter = import_string(shop)()
     except ConfigurationError:

@@ -584,3 +584,14 @@ def test_a_wrong_name_is_told_with_its_place_and_the_nearest(order: Any, words: 
 def test_none_means_that_an_optional_key_is_not_there() -> None:
     adapter = shop(agent=None, related=None, lines={"unit_price": None, "details": None})
     assert adapter.relations == ()
+
+
+# django-oscar's word
+
+
+def test_oscar_without_oscar_is_told() -> None:
+    with (
+        override_settings(OPTICO_SYNC={"SHOP": "oscar"}),
+        pytest.raises(ConfigurationError, match=r"'SHOP'\] is 'oscar', and INSTALLED_APPS lacks Oscar's basket, order"),
+    ):
+        get_shop()
