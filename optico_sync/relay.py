@@ -31,7 +31,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 _SUBJECT_FIELDS = [
     "reference", "status", "status_at", "visit_id", "call_id", "agent", "cart_key", "sources", "changed_at",
-    "deleted_at",
+    "deleted_at", "changes", "content",
 ]  # fmt: skip
 _STATE_FIELDS = [
     "state", "reason", "detail", "queue", "last_queued", "tried", "refused_status", "generation", "due_at",
@@ -61,7 +61,7 @@ class _Change:
         if self.first_at is _NEVER:
             self.first_at = event.created_at
         self.last_at = event.created_at
-        if event.change in (OutboxEvent.Change.SAVED, OutboxEvent.Change.DELETED):
+        if event.change in (OutboxEvent.Change.SAVED, OutboxEvent.Change.FOUND, OutboxEvent.Change.DELETED):
             self.is_deleted = event.change == OutboxEvent.Change.DELETED
 
 
@@ -152,6 +152,8 @@ def _fold(changes: dict[tuple[str, str], _Change], now: datetime, using: str) ->
         for seen, source in change.seen:
             subject.attribute(seen, source=source)
         subject.changed_at = change.last_at
+        # Whoever reads it next says what it is now.
+        subject.changes, subject.content = subject.changes + 1, ""
         if change.is_deleted is not None:
             subject.deleted_at = change.last_at if change.is_deleted else None
     _inherit([*known.values(), *new], using)

@@ -32,6 +32,7 @@ FLOORS = {
     "relay": 4,
     "delivery": 4,
     "resync": 4,
+    "sweep": 4,
     "insight": 4,
     "doctor": 4,
     "preview": 4,
@@ -62,6 +63,8 @@ BESIDE = {
     # Whether all is well follows from the answers to smaller questions.
     ("health", "insight"),
     ("health", "figures"),
+    # What is captured must be relayed before it can be told what was missed.
+    ("sweep", "relay"),
     # A command starts the worker that comes with the app.
     ("management", "engines"),
     # Connecting the receivers and the checks is what it is for.

@@ -102,6 +102,7 @@ class StandingAdmin(ReadOnlyAdmin):
             "heartbeat": insight.heartbeat(),
             "captures": insight.captures(),
             "round": insight.last_round(),
+            "unseen": insight.unseen(),
             "can_configure": _can_configure(request),
         }
 
