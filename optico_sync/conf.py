@@ -33,6 +33,8 @@ class Options:
     ORDER: Mapping[str, Any] = field(default_factory=dict)
     #: The shop's cart model and the names of its fields; empty where carts are not told to anybody. See the README.
     CART: Mapping[str, Any] = field(default_factory=dict)
+    #: Who writes the outbox: "signals" of Django, or "triggers" of the database (see docs/triggers.md).
+    CAPTURE: str = "signals"
     #: Fernet keys for the vendors' secrets. The first encrypts, all of them decrypt.
     ENCRYPTION_KEYS: tuple[str, ...] = field(default=(), repr=False)
     #: How long an order rests after a save before it is first sent.
@@ -117,6 +119,12 @@ def _seconds(minimum: float, maximum: float = 86400) -> Callable[[object], float
     return read
 
 
+def _capture(value: object) -> str:
+    if value not in ("signals", "triggers"):
+        raise _Wrong('must be "signals" or "triggers"')
+    return str(value)
+
+
 def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
         raise _Wrong("must be a whole number from 1 to 1000")
@@ -135,6 +143,7 @@ _READERS: dict[str, Callable[[object], Any]] = {
     "SHOP": _text,
     "ORDER": _table,
     "CART": _table,
+    "CAPTURE": _capture,
     "ENCRYPTION_KEYS": _texts,
     "QUIET_PERIOD": _seconds(0),
     "CART_QUIET_PERIOD": _seconds(0),

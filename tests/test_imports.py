@@ -33,6 +33,7 @@ FLOORS = {
     "delivery": 4,
     "resync": 4,
     "sweep": 4,
+    "triggers": 4,
     "insight": 4,
     "doctor": 4,
     "preview": 4,

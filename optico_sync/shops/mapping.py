@@ -100,6 +100,8 @@ LINE_KEYS = {
 }
 #: Keys of ``ORDER`` that are dicts of sources themselves -> what they may name.
 PARTS: dict[str, type[Customer] | type[Address]] = {"customer": Customer, "billing": Address, "delivery": Address}
+#: What capture tells of an order or cart while it is being saved.
+_FACTS = ("reference", "status", "visit_id", "call_id", "agent", "cart_key")
 #: Keys that are not sources.
 _STRUCTURE = frozenset({"model", "lines", "related", *PARTS})
 
@@ -126,6 +128,10 @@ class _Mapped:
         if not isinstance(related, list | tuple):
             raise ConfigurationError(f"{name}['related'] must be a list of relation names, not {related!r}.")
         self.relations = tuple(self._relation(path) for path in related)
+        plain = self._fields.plain
+        self.columns: Mapping[str, str | Mapping[str, Any]] | None = {
+            fact: plain[fact] for fact in _FACTS if fact in plain
+        }
 
     def _seen(self, instance: models.Model) -> Attribution:
         """The attribution that the instance's own columns hold."""

@@ -68,7 +68,7 @@ class Fields:
 
     def in_memory(self, obj: models.Model, key: str) -> object:
         """What is known without a query: constants, and the object's own columns that are loaded."""
-        source = self._plain.get(key)
+        source = self.plain.get(key)
         if isinstance(source, str):
             # A deferred column is not there, and reading it would ask the database.
             return obj.__dict__.get(source)
@@ -76,10 +76,11 @@ class Fields:
 
     def is_plain(self, key: str) -> bool:
         """Whether the source of ``key`` is a constant or one of the model's own columns."""
-        return key in self._plain
+        return key in self.plain
 
     @cached_property
-    def _plain(self) -> dict[str, str | Mapping[str, Any]]:
+    def plain(self) -> dict[str, str | Mapping[str, Any]]:
+        """By key: the constants, and the sources that are one of the model's own columns."""
         known = _names(self.model)
         plain: dict[str, str | Mapping[str, Any]] = {}
         for key, source in self._sources.items():

@@ -83,5 +83,24 @@ class Load(models.Model):
     cents = models.IntegerField()
 
 
+class Ticket(models.Model):
+    """An order that is known by a UUID, in a table whose name must be quoted."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    number = models.IntegerField()
+    stage = models.IntegerField(default=1)
+    sold_at = models.DateTimeField(default=timezone.now)
+    note = models.JSONField(null=True)
+
+    class Meta:
+        db_table = "odd tickets"
+
+
+class Seat(models.Model):
+    ticket = models.ForeignKey(Ticket, models.CASCADE, null=True, related_name="seats")
+    row = models.CharField(max_length=10)
+    price = models.DecimalField(max_digits=12, decimal_places=2)
+
+
 class Unwatched(models.Model):
     name = models.CharField(max_length=40)
