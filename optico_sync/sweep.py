@@ -150,14 +150,13 @@ class _Sweeper:
             subjects = subjects.filter(pk__lt=self._run.cursor)
         chunk = list(subjects.order_by("-pk")[:CHUNK])
         recent = [one for one in chunk if self._run.since is None or one.created_at >= self._run.since]
-        contents = self._contents([subject.key for subject in recent])
+        orders = self._shop.read([subject.key for subject in recent], using=self._using) if recent else {}
+        contents = {key: content_of(order) for key, order in orders.items()}
         suspects = [
-            _Suspect(key=subject.key, changes=subject.changes, content=contents.get(subject.key, ""))
+            _Suspect(key=subject.key, changes=subject.changes, content=contents.pop(subject.key, ""))
             for subject in recent
-            if subject.key not in contents or subject.content_after(contents[subject.key]) == DIFFERS
+            if _differs(subject, orders.get(subject.key), contents.get(subject.key, ""))
         ]
-        for suspect in suspects:
-            contents.pop(suspect.key, None)
         note_contents(recent, contents, using=self._using)
         has_more = len(recent) == CHUNK
         return len(recent), suspects, str(chunk[-1].pk) if has_more else ""
@@ -184,10 +183,6 @@ class _Sweeper:
             if isinstance(order, OrderSnapshot) and order.placed_at and order.placed_at >= self._first_new
         ]
         return len(suspects), suspects, keys[-1] if len(keys) == CHUNK else ""
-
-    def _contents(self, keys: Collection[str]) -> dict[str, str]:
-        orders = self._shop.read(keys, using=self._using) if keys else {}
-        return {key: content_of(order) for key, order in orders.items()}
 
     def _live(self, keys: Collection[str]) -> dict[str, int]:
         """Captured orders that were not deleted, with how often they changed."""
@@ -245,6 +240,14 @@ class _Sweeper:
             raise _LostLease
         for name, value in values.items():
             setattr(self._run, name, value)
+
+
+def _differs(subject: Subject, order: OrderSnapshot | Unreadable | None, content: str) -> bool:
+    """Whether the order is not what it was when it was captured, or first read afterwards."""
+    if order is None or subject.content_after(content) == DIFFERS:
+        return True
+    # The first reading after a captured change may hold a missed one: its content is told, its status is in no queue.
+    return isinstance(order, OrderSnapshot) and order.status[:200] not in ("", subject.status)
 
 
 def _first_new(run: Sweep, using: str) -> datetime | None:

@@ -147,6 +147,18 @@ def test_a_missed_change_is_found_although_a_captured_one_came_before(
     assert vendor.statuses == ["pending", "confirmed", "shipped"]
 
 
+def test_a_missed_status_is_found_although_it_was_there_at_the_first_reading(
+    purchase: Purchase, credential: VendorCredential, vendor: Vendor
+) -> None:
+    move(purchase, "confirmed")
+    Purchase.objects.update(stage="shipped")
+    deliver(credential, sender=vendor)
+    assert missed() == ["1001"]
+    deliver(credential, sender=vendor)
+    assert vendor.statuses == ["pending", "confirmed", "shipped"]
+    assert missed() == []
+
+
 def test_a_missed_change_is_found_although_another_vendor_has_read_it(
     credential: VendorCredential, vendor: Vendor
 ) -> None:
