@@ -279,7 +279,7 @@ def statement(sql: str) -> None:
     ids=["no outbox", "another outbox", "another watched table"],
 )
 def test_a_trigger_that_fails_does_not_disturb_the_shop(by_triggers: None, spoil: str, repair: str) -> None:
-    purchase = Purchase.objects.create(number="1")
+    purchase = place()
     statement(spoil)
     try:
         with transaction.atomic():
@@ -290,7 +290,8 @@ def test_a_trigger_that_fails_does_not_disturb_the_shop(by_triggers: None, spoil
         statement(repair)
     purchase.refresh_from_db()
     assert purchase.stage == "shipped"
-    assert Article.objects.exists()
+    assert Item.objects.get().title == "x"
+    assert Article.objects.filter(sku="after").exists()
 
 
 @pytest.mark.databases("postgresql")
