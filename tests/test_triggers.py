@@ -299,15 +299,15 @@ def test_whoever_writes_to_the_shop_needs_no_rights_on_the_outbox(by_triggers: N
     place()
     OutboxEvent.objects.all().delete()
     with connection.cursor() as cursor:
-        cursor.execute("CREATE ROLE optico_clerk_h6")
+        cursor.execute("CREATE ROLE optico_sync_clerk")
         try:
-            cursor.execute("GRANT ALL ON oddshop_purchase TO optico_clerk_h6")
-            cursor.execute("SET ROLE optico_clerk_h6")
+            cursor.execute("GRANT ALL ON oddshop_purchase TO optico_sync_clerk")
+            cursor.execute("SET ROLE optico_sync_clerk")
             cursor.execute("UPDATE oddshop_purchase SET stage = 'shipped'")
         finally:
             cursor.execute("RESET ROLE")
-            cursor.execute("DROP OWNED BY optico_clerk_h6")
-            cursor.execute("DROP ROLE optico_clerk_h6")
+            cursor.execute("DROP OWNED BY optico_sync_clerk")
+            cursor.execute("DROP ROLE optico_sync_clerk")
     assert OutboxEvent.objects.get().status == "shipped"
 
 
