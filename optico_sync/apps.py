@@ -16,7 +16,9 @@ class OpticoSyncConfig(AppConfig):
         """Watch the shop's models. Asks no database, and raises nothing into the shop."""
         # Models can only be imported once the app registry is ready.
         from optico_sync import capture, checks, wakeups  # noqa: F401, PLC0415
+        from optico_sync.triggers import migrate  # noqa: PLC0415
 
         capture.connect()
+        migrate.connect(self)
         # Here rather than in the first checkout; it also makes the engine's tasks known to its workers.
         wakeups.is_wanted()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -117,11 +118,15 @@ def _subject_receiver(kind: str, reader: Reader, change: str) -> Callable[..., N
         try:
             if not conf.options().ENABLED:
                 return
+            alias, key = using or router.db_for_write(sender), _key(instance._meta.pk, instance.pk)
+            if conf.options().CAPTURE == "triggers":
+                _add_attribution(alias, kind, key)
+                return
             facts = reader.facts(instance)
             _insert(
-                using or router.db_for_write(sender),
+                alias,
                 kind=kind,
-                key=_key(instance._meta.pk, instance.pk),
+                key=key,
                 change=change,
                 reference=facts.reference,
                 status=facts.status,
@@ -146,11 +151,16 @@ def _related_receiver(kind: str, relation: Relation) -> Callable[..., None]:
             if not conf.options().ENABLED:
                 return
             key = getattr(instance, relation.owner_field) if relation.owner_field else instance.pk
-            if key is not None:
+            if key is None:
+                return
+            alias, key = using or router.db_for_write(sender), _key(field, key)
+            if conf.options().CAPTURE == "triggers":
+                _add_attribution(alias, kind, key, path)
+            else:
                 _insert(
-                    using or router.db_for_write(sender),
+                    alias,
                     kind=kind,
-                    key=_key(field, key),
+                    key=key,
                     relation=path,
                     change=OutboxEvent.Change.RELATED,
                     seen=attribution.current(),
@@ -159,6 +169,28 @@ def _related_receiver(kind: str, relation: Relation) -> Callable[..., None]:
             _count_missed(error)
 
     return related_changed
+
+
+@dataclass(frozen=True)
+class _Told:
+    """Whose an order or cart is was written in this transaction; a hook, because Django drops it with its savepoint."""
+
+    kind: str
+    key: str
+    relation: str
+    seen: Attribution
+
+    def __call__(self) -> None:
+        pass
+
+
+def _add_attribution(using: str, kind: str, key: str, relation: str = "") -> None:
+    """Where triggers write the changes: add whose it is, once a transaction, and nothing where nobody knows."""
+    told = _Told(kind, key, relation, attribution.current())
+    if told.seen == NOTHING or any(hook[1] == told for hook in connections[using].run_on_commit):
+        return
+    _insert(using, kind=kind, key=key, relation=relation, change=OutboxEvent.Change.RELATED, seen=told.seen)
+    transaction.on_commit(told, using=using)
 
 
 def _key(field: Any, value: Any) -> str:

@@ -12,7 +12,7 @@ from django.db import connections, router
 from django.db.utils import DatabaseError
 from django.utils.module_loading import import_string
 
-from optico_sync import conf, insight, wakeups
+from optico_sync import conf, insight, triggers, wakeups
 from optico_sync.exceptions import ConfigurationError, EncryptionKeyError
 from optico_sync.models import RelayState, SyncState, VendorCredential
 from optico_sync.models.fields import cipher
@@ -152,6 +152,34 @@ def check_credentials(databases: Any = None, **kwargs: Any) -> Iterable[CheckMes
                 hint="Correct it in the admin: its key would travel in the clear.",
                 id="optico_sync.W004",
             )
+
+
+@register(Tags.database)
+def check_triggers(databases: Any = None, **kwargs: Any) -> Iterable[CheckMessage]:
+    """Triggers that are missing, out of date or in the way. Only asked for with ``check --database``."""
+    using = triggers.outbox_database()
+    if using not in (databases or ()):
+        return
+    are_wanted = conf.options().CAPTURE == "triggers"
+    try:
+        wrong = list(triggers.problems(using)) if are_wanted else sorted(triggers.installed(using))
+    except ConfigurationError as error:
+        wrong = [str(error)] if are_wanted else []
+    except DatabaseError:
+        # Not there yet, or not to be reached.
+        return
+    if wrong and are_wanted:
+        yield Error(
+            f"Changes in the shop are not all captured: {' '.join(wrong)}",
+            hint="Run manage.py optico_triggers --install. The sweep finds what was missed meanwhile.",
+            id="optico_sync.E008",
+        )
+    elif wrong:
+        yield Warning(
+            f"The database captures changes by {len(wrong)} triggers, and so do Django's signals: each counts twice.",
+            hint=f'Set {conf.SETTING}["CAPTURE"] = "triggers", or run manage.py optico_triggers --remove.',
+            id="optico_sync.W009",
+        )
 
 
 @register

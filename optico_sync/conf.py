@@ -34,6 +34,8 @@ class Options:
     ORDER: Mapping[str, Any] = field(default_factory=dict)
     #: The shop's cart model and the names of its fields; empty where carts are not told to anybody. See the README.
     CART: Mapping[str, Any] = field(default_factory=dict)
+    #: Who writes the outbox: "signals" of Django, or "triggers" of the database (see docs/triggers.md).
+    CAPTURE: str = "signals"
     #: Fernet keys for the vendors' secrets. The first encrypts, all of them decrypt.
     ENCRYPTION_KEYS: tuple[str, ...] = field(default=(), repr=False)
     #: How long an order rests after a save before it is first sent.
@@ -56,6 +58,10 @@ class Options:
     ENGINE: str = "embedded"
     #: Given to the engine with every wake-up: ``queue`` for Celery; ``backend``, ``queue_name`` for django.tasks.
     ENGINE_OPTIONS: Mapping[str, Any] = field(default_factory=dict)
+    #: How often the worker compares the shop's orders with what was captured; 0 for never.
+    SWEEP_INTERVAL: float = 900.0
+    #: How far back it looks then.
+    SWEEP_WINDOW: float = 7 * 86400.0
     #: A file of certificate authorities for vendors behind a private one; empty means the usual ones.
     CA_BUNDLE: str = ""
     #: Dotted paths of the API's authentication, permission and throttle classes. Without any, authentication and
@@ -105,13 +111,19 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _seconds(minimum: float) -> Callable[[object], float]:
+def _seconds(minimum: float, maximum: float = 86400) -> Callable[[object], float]:
     def read(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not minimum <= value < 86400:
-            raise _Wrong(f"must be a number of seconds from {minimum:g} to 86400")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not minimum <= value <= maximum:
+            raise _Wrong(f"must be a number of seconds from {minimum:g} to {maximum:.0f}")
         return float(value)
 
     return read
+
+
+def _capture(value: object) -> str:
+    if value not in ("signals", "triggers"):
+        raise _Wrong('must be "signals" or "triggers"')
+    return str(value)
 
 
 def _count(value: object) -> int:
@@ -132,6 +144,7 @@ _READERS: dict[str, Callable[[object], Any]] = {
     "SHOP": _text,
     "ORDER": _table,
     "CART": _table,
+    "CAPTURE": _capture,
     "ENCRYPTION_KEYS": _texts,
     "QUIET_PERIOD": _seconds(0),
     "CART_QUIET_PERIOD": _seconds(0),
@@ -144,6 +157,8 @@ _READERS: dict[str, Callable[[object], Any]] = {
     "POLL_INTERVAL": _seconds(0.01),
     "ENGINE": _text,
     "ENGINE_OPTIONS": _table,
+    "SWEEP_INTERVAL": _seconds(0),
+    "SWEEP_WINDOW": _seconds(60, 366 * 86400),
     "CA_BUNDLE": _text,
     "API_AUTHENTICATION": _texts,
     "API_PERMISSIONS": _texts,

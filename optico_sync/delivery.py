@@ -35,11 +35,13 @@ from optico_sync.models import (
 )
 from optico_sync.models.bulk import upsert
 from optico_sync.models.clock import database_now
+from optico_sync.models.contents import note_contents
 from optico_sync.models.credentials import BREAKER_THRESHOLD, lock_credential
 from optico_sync.models.sync import REPEAT_DELAYS
 from optico_sync.outcome import Kind, Outcome, Scope, delivered, not_sent, refused
 from optico_sync.pace import Pace
 from optico_sync.shops import get_shop
+from optico_sync.shops.content import content_of
 from optico_sync.snapshot import CART, CartSnapshot, OrderSnapshot
 from optico_sync.transport import Sender, exchange, open_transport
 from optico_sync.vendors.base import Account, Manner, Request, Vendor, excerpt
@@ -234,6 +236,9 @@ class Lane:
         subjects = Subject.objects.using(using).in_bulk([state.subject_id for state in claim.states])
         rules = Rules(claim.credential, using)
         snapshots = _read_all(subjects.values())
+        # Before anything is sent: the sweep compares with what was read here.
+        contents = {key: content_of(order) for key, order in snapshots.get(Subject.Kind.ORDER, {}).items()}
+        note_contents([one for one in subjects.values() if one.kind == Subject.Kind.ORDER], contents, using=using)
         plans = []
         for state in claim.states:
             subject = subjects[state.subject_id]

@@ -27,6 +27,7 @@ from optico_sync.models import (
     Reconciliation,
     RelayState,
     Subject,
+    Sweep,
     SyncState,
     VendorCredential,
     Worker,
@@ -603,6 +604,35 @@ def _late_since(using: str) -> datetime | None:
     oldest = OutboxEvent.objects.using(using).filter(relayed_at__isnull=True).order_by("pk")
     times = oldest.values_list("created_at", flat=True)[:1]
     return next((at for at in times if timezone.now() - at > RELAY_LATE), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unseen:
+    """What capture missed and the sweep found in the last days (``Sweep.KEPT``), and when it last looked."""
+
+    missed: int = 0
+    #: A few of them, newest first, by reference.
+    references: Sequence[str] = ()
+    last_missed_at: datetime | None = None
+    #: When a sweep last came to its end; None before the first.
+    swept_at: datetime | None = None
+
+    @property
+    def has_more(self) -> bool:
+        return self.missed > len(self.references)
+
+
+def unseen() -> Unseen:
+    """Did changes pass by unseen? Two queries."""
+    last = Sweep.objects.filter(finished_at__isnull=False).order_by("-finished_at").first()
+    finds = list(Sweep.objects.filter(found__gt=0, started_at__gt=timezone.now() - Sweep.KEPT).order_by("-pk"))
+    references = dict.fromkeys(reference for find in finds for reference in find.references)
+    return Unseen(
+        missed=sum(find.found for find in finds),
+        references=list(references)[: Sweep.EXAMPLES],
+        last_missed_at=finds[0].started_at if finds else None,
+        swept_at=last.finished_at if last else None,
+    )
 
 
 def spell(span: timedelta) -> str:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from django.core.exceptions import FieldError
 from django.db import router, transaction
 
 from optico_sync import conf
-from optico_sync.attribution import NOTHING, Attribution
+from optico_sync.attribution import NOTHING, Attribution, clean_call_id, clean_visit_id
 from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import OutboxEvent, RelayState, Subject, SyncState, VendorCredential
 from optico_sync.models.bulk import upsert
@@ -31,7 +31,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 _SUBJECT_FIELDS = [
     "reference", "status", "status_at", "visit_id", "call_id", "agent", "cart_key", "sources", "changed_at",
-    "deleted_at",
+    "deleted_at", "changes", "content",
 ]  # fmt: skip
 _STATE_FIELDS = [
     "state", "reason", "detail", "queue", "last_queued", "tried", "refused_status", "generation", "due_at",
@@ -55,14 +55,20 @@ class _Change:
         if event.status and event.change != OutboxEvent.Change.DELETED:
             self.statuses.append(event.status)
         self.reference = event.reference or self.reference
-        if event.attribution != NOTHING:
+        seen = _cleaned(event.attribution)
+        if seen != NOTHING:
             is_stated = event.change == OutboxEvent.Change.ATTRIBUTED
-            self.seen.append((event.attribution, Subject.Source.STATED if is_stated else Subject.Source(event.kind)))
+            self.seen.append((seen, Subject.Source.STATED if is_stated else Subject.Source(event.kind)))
         if self.first_at is _NEVER:
             self.first_at = event.created_at
         self.last_at = event.created_at
-        if event.change in (OutboxEvent.Change.SAVED, OutboxEvent.Change.DELETED):
+        if event.change in (OutboxEvent.Change.SAVED, OutboxEvent.Change.FOUND, OutboxEvent.Change.DELETED):
             self.is_deleted = event.change == OutboxEvent.Change.DELETED
+
+
+def _cleaned(seen: Attribution) -> Attribution:
+    """A trigger writes what the shop's column holds, whether it can be a visit and a call or not."""
+    return replace(seen, visit_id=clean_visit_id(seen.visit_id), call_id=clean_call_id(seen.call_id))
 
 
 def relay(limit: int = BATCH) -> int:
@@ -168,6 +174,8 @@ def _fold(changes: dict[tuple[str, str], _Change], now: datetime, using: str) ->
         for seen, source in change.seen:
             subject.attribute(seen, source=source)
         subject.changed_at = change.last_at
+        # Whoever reads it next says what it is now.
+        subject.changes, subject.content = subject.changes + 1, ""
         if change.is_deleted is not None:
             subject.deleted_at = change.last_at if change.is_deleted else None
     _inherit([*known.values(), *new], using)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.db import OperationalError, connection
 from django.test import override_settings
 
 import optico_sync
+from optico_sync import triggers
 from optico_sync.models import VendorCredential
 from tests.helpers import make_credential
 from tests.settings import OPTICO_SYNC as CLEAN
@@ -39,6 +41,8 @@ SEEN_HERE = {
     "optico_sync.E006",
     "optico_sync.W007",
     "optico_sync.W008",
+    "optico_sync.E008",
+    "optico_sync.W009",
 }
 
 
@@ -169,6 +173,37 @@ def test_w004_is_not_asked_without_the_database_or_while_debugging() -> None:
 def test_w004_asks_nothing_of_a_database_that_is_not_migrated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("optico_sync.models.VendorCredential._meta.db_table", "no_such_table")
     assert messages(databases=["default"]) == []
+
+
+@pytest.fixture
+def installed(transactional_db: None) -> Iterator[None]:
+    make_credential("https://www.optico.fr")
+    triggers.install("default")
+    yield
+    triggers.remove("default")
+
+
+def test_e008_triggers_that_are_missing() -> None:
+    with changed(CAPTURE="triggers"):
+        assert messages() == []
+        message = the_only(databases=["default"])
+    assert message.id == "optico_sync.E008" and "oddshop_purchase" in message.msg
+
+
+def test_e008_triggers_that_cannot_do_what_the_settings_ask() -> None:
+    with changed(CAPTURE="triggers", ORDER={**CLEAN["ORDER"], "status": "bought_at"}):
+        message = the_only(databases=["default"])
+    assert message.id == "optico_sync.E008" and "cannot spell" in message.msg
+
+
+def test_e008_is_silent_once_they_are_installed(installed: None) -> None:
+    with changed(CAPTURE="triggers"):
+        assert messages(databases=["default"]) == []
+
+
+def test_w009_triggers_beside_signals(installed: None) -> None:
+    message = the_only(databases=["default"])
+    assert message.id == "optico_sync.W009" and "counts twice" in message.msg
 
 
 @pytest.mark.databases("sqlite")

@@ -33,6 +33,8 @@ FLOORS = {
     "relay": 4,
     "delivery": 4,
     "resync": 4,
+    "sweep": 4,
+    "triggers": 4,
     "insight": 4,
     "doctor": 4,
     "preview": 4,
@@ -65,6 +67,8 @@ BESIDE = {
     # Whether all is well follows from the answers to smaller questions.
     ("health", "insight"),
     ("health", "figures"),
+    # What is captured must be relayed before it can be told what was missed.
+    ("sweep", "relay"),
     # A command starts the worker that comes with the app.
     ("management", "engines"),
     # Connecting the receivers and the checks is what it is for.

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.utils import timezone
 
-from optico_sync.models import Attempt, SyncState, Worker
+from optico_sync.models import Attempt, OutboxEvent, Sweep, SyncState, Worker
 from optico_sync.sandbox.client import SandboxServer
+from optico_sync.sweep import CHUNK
 from tests.helpers import KEY, STATUSES, make_credential
 from tests.oddshop.models import Item, Purchase
 from tests.processes import Start, kill, nothing_left, processes, told, wait_until
@@ -27,9 +29,9 @@ State = SyncState.State
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts ``manage.py optico_worker`` on the test database."""
+    """Starts ``manage.py optico_worker``, or another command, on the test database."""
     with processes() as run:
-        yield lambda *arguments, **options: run("django", "optico_worker", *arguments, **options)
+        yield lambda *arguments, command="optico_worker", **options: run("django", command, *arguments, **options)
 
 
 @pytest.fixture
@@ -118,6 +120,22 @@ def test_once_sends_what_is_due_and_ends(start: Start, vendor: SandboxServer) ->
     output, _ = worker.communicate(timeout=60)
     assert (worker.returncode, output.strip()) == (0, "Handled 20 orders.")
     assert vendor.summary()["orders"] == 20
+
+
+def test_a_sweep_killed_in_the_middle_goes_on_and_tells_every_order_once(start: Start) -> None:
+    make_credential()
+    Purchase.objects.bulk_create([Purchase(number=f"N-{number}") for number in range(3 * CHUNK)])
+    first = start("--all", command="optico_sweep")
+    wait_until(lambda: Sweep.objects.filter(found__gte=CHUNK).exists(), 60)
+    first.kill()
+    first.communicate()
+    (looked_at,) = Sweep.objects.filter(finished_at=None).values_list("checked", flat=True)
+    Sweep.objects.update(leased_until=timezone.now())
+    second = start("--all", command="optico_sweep")
+    output, _ = second.communicate(timeout=60)
+    assert second.returncode == 0, output
+    assert CHUNK <= looked_at < 3 * CHUNK == Sweep.objects.get().found
+    assert OutboxEvent.objects.values("key").distinct().count() == OutboxEvent.objects.count() == 3 * CHUNK
 
 
 @pytest.mark.databases("postgresql")

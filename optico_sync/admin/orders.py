@@ -103,6 +103,7 @@ class StandingAdmin(ReadOnlyAdmin):
             "captures": insight.captures(),
             "round": insight.last_round(),
             "is_silenced": not conf.options().ENABLED,
+            "unseen": insight.unseen(),
             "can_configure": _can_configure(request),
         }
 

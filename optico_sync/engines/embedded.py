@@ -1,4 +1,4 @@
-"""The worker that comes with the app: relay and one lane a credential, in threads of one process.
+"""The worker that comes with the app: relay, sweep and one lane a credential, in threads of one process.
 
 It carries no work of its own. Everything it knows is in the database, so it may be killed at any moment. It polls; on
 PostgreSQL it also listens, and starts at once.
@@ -21,6 +21,7 @@ from optico_sync.delivery import Lane
 from optico_sync.models import OutboxEvent, VendorCredential, Worker
 from optico_sync.models.clock import database_now
 from optico_sync.relay import relay, relay_all, seed_mappings
+from optico_sync.sweep import is_due, sweep
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 BEAT = 5.0
 #: Seconds to wait after an error before trying again; the database may be restarting.
 PAUSE = 2.0
+#: Seconds between two chunks of a sweep, which has time: deliveries go first.
+REST = 0.2
 
 _CHANNEL = "optico_sync"
 _RELAY = "optico_sync-relay"
@@ -74,7 +77,10 @@ class EmbeddedWorker:
     def run(self) -> None:
         """Work until stopped, then finish what is in flight and give back what is not."""
         self._beat(start=True)
-        threads = [self._start(_RELAY, lambda: self._forever(self._relay_once))]
+        threads = [
+            self._start(_RELAY, lambda: self._forever(self._relay_once)),
+            self._start("optico_sync-sweep", lambda: self._forever(self._sweep_when_due)),
+        ]
         if _can_listen(_outbox()):
             threads.append(self._start("optico_sync-ear", self._listen))
         try:
@@ -98,6 +104,8 @@ class EmbeddedWorker:
         self._beat(start=True)
         wakeups.note_round()
         try:
+            relay_all()
+            self._sweep()
             relay_all()
             for credential in VendorCredential.objects.defer("sealed_secrets"):
                 seed_mappings(credential)
@@ -165,6 +173,17 @@ class EmbeddedWorker:
             return 1
 
         self._forever(hear)
+
+    def _sweep_when_due(self) -> int:
+        self._sweep()
+        # Asking more often would be of no use.
+        self.stop.wait(BEAT)
+        return 0
+
+    def _sweep(self) -> None:
+        if is_due():
+            for _chunk in sweep(stop=self.stop):
+                self.stop.wait(REST)
 
     def _forever(self, work: Callable[[], int]) -> None:
         """Call ``work`` until stopped, resting when there is nothing to do. An error is logged and tried again."""

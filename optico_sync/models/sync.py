@@ -26,6 +26,9 @@ RETRY_DELAYS = tuple(timedelta(seconds=s) for s in (1, 2, 4, 60, 300, 1800, 7200
 #: a worker may sleep: so an old request that arrives late does not stay the last one.
 REPEAT_DELAYS = (timedelta(minutes=1), timedelta(minutes=15))
 
+#: Stands for the content of an order of which two readings do not agree, with no captured change between them.
+DIFFERS = "differs"
+
 #: Statuses one order may have waiting for one credential; beyond, the oldest go. No real order comes near.
 MAX_QUEUE = 50
 
@@ -52,6 +55,10 @@ class Subject(models.Model):
     #: Since when it has its status.
     status_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(_("deleted in the shop"), null=True, blank=True)
+    #: Counts the times that the relay folded captured changes in, so that a reading can say what it came after.
+    changes = models.PositiveIntegerField(default=0)
+    #: Fingerprint of the order when it was first read after its last captured change; empty until then.
+    content = models.CharField(max_length=40, blank=True)
 
     class Meta:
         verbose_name = _("order")
@@ -90,6 +97,17 @@ class Subject(models.Model):
                 found = (seen.source if name == "visit_id" else "") or source
                 self.sources = {**self.sources, name: str(found)}
 
+    def content_after(self, reading: str) -> str:
+        """What to remember of the content now that it was read as ``reading``: the first reading, or ``DIFFERS``.
+
+        A reading by other settings says nothing about the earlier one, and takes its place.
+        """
+        if self.content == DIFFERS:
+            return DIFFERS
+        if not self.content or self.content.split("-")[0] != reading.split("-")[0]:
+            return reading
+        return self.content if self.content == reading else DIFFERS
+
 
 class Cart(Subject):
     """The carts among the subjects, for a page of their own."""
@@ -109,6 +127,8 @@ class OutboxEvent(models.Model):
         DELETED = "deleted", _("deleted")
         #: Somebody said outright whose visit or call it belongs to.
         ATTRIBUTED = "attributed", _("attribution set")
+        #: Nobody told us; the sweep saw it.
+        FOUND = "found", _("found by the sweep")
 
     kind = models.CharField(max_length=20, choices=Subject.Kind)
     #: Key of the subject, or of the related object when ``relation`` says how the relay finds the subject from it.
@@ -606,6 +626,44 @@ class Attempt(models.Model):
     @property
     def shown_reason(self) -> Reason:
         return REASONS.get(self.reason, REASONS["refused"])
+
+
+class Sweep(models.Model):
+    """One comparison of the shop's orders with what was captured: how far it came, and what it found."""
+
+    class Scope(models.TextChoices):
+        RECENT = "recent", _("recent orders")
+        ALL = "all", _("all orders")
+
+    class Stage(models.TextChoices):
+        #: Orders that were captured once: did they change since?
+        KNOWN = "known"
+        #: Orders in the shop: were they captured at all?
+        UNKNOWN = "unknown"
+
+    scope = models.CharField(max_length=10, choices=Scope)
+    #: The scope until it is finished: unique, so that one of each runs at a time.
+    running = models.CharField(max_length=10, null=True, unique=True)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+    #: Orders from before are not looked at; NULL for all.
+    since = models.DateTimeField(null=True)
+    stage = models.CharField(max_length=10, choices=Stage, default=Stage.KNOWN)
+    #: Key of the last order looked at in this stage: where to go on after a kill.
+    cursor = models.CharField(max_length=255, blank=True)
+    checked = models.PositiveBigIntegerField(default=0)
+    found = models.PositiveBigIntegerField(default=0)
+    #: References of the first that were found.
+    references = models.JSONField(default=list)
+    lease = models.CharField(max_length=32)
+    leased_until = models.DateTimeField()
+
+    #: References that are kept, and for how long.
+    EXAMPLES = 20
+    KEPT = timedelta(days=7)
+
+    def __str__(self) -> str:
+        return f"{self.scope}: {self.found} of {self.checked}"
 
 
 class Worker(models.Model):

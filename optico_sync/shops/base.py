@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from django.db import models, router
 
@@ -49,6 +49,9 @@ class Reader(ABC, Generic[Snapshot]):
     model: type[models.Model]
     #: Models whose saves change it too.
     relations: tuple[Relation, ...] = ()
+    #: What ``facts`` takes from where, for the database triggers: a field of ``model``, or ``{"value": constant}``, by
+    #: the name of the fact. None where triggers cannot be used.
+    columns: Mapping[str, str | Mapping[str, Any]] | None = None
 
     @property
     def database(self) -> str:

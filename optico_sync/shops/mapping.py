@@ -105,6 +105,8 @@ LINE_KEYS = {
 }
 #: Keys of ``ORDER`` that are dicts of sources themselves -> what they may name.
 PARTS: dict[str, type[Customer] | type[Address]] = {"customer": Customer, "billing": Address, "delivery": Address}
+#: What capture tells of an order or cart while it is being saved.
+_FACTS = ("reference", "status", "visit_id", "call_id", "agent", "cart_key")
 #: Keys that are not sources.
 _STRUCTURE = frozenset({"model", "lines", "related", "prefetch", *PARTS})
 _LINE_STRUCTURE = frozenset({"relation", "json", "prefetch"})
@@ -135,6 +137,10 @@ class _Mapped:
         self.relations = tuple(
             self._relation(path) for path in _list_of_names(given.get("related"), f"{name}['related']")
         )
+        plain = self._fields.plain
+        self.columns: Mapping[str, str | Mapping[str, Any]] | None = {
+            fact: plain[fact] for fact in _FACTS if fact in plain
+        }
 
     def _seen(self, instance: models.Model) -> Attribution:
         """The attribution that the instance's own columns hold."""

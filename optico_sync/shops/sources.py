@@ -158,6 +158,15 @@ class Fields:
         source = self._sources.get(key)
         return source.in_memory(obj) if source else None
 
+    @property
+    def plain(self) -> dict[str, str | Mapping[str, Any]]:
+        """By key: the constants, and the sources that are one of the model's own columns as it stands there."""
+        return {
+            key: source.column or {"value": source.constant}
+            for key, source in self._sources.items()
+            if source.is_plain and not (source.is_label or source.is_cents)
+        }
+
     def lookup(self, key: str) -> str:
         """The query lookup of ``key``. Raises ``ConfigurationError`` where no field is named."""
         source = self._sources.get(key)

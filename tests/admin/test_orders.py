@@ -13,12 +13,13 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from optico_sync import resync
+from optico_sync import resync, sweep
 from optico_sync.admin import orders, paginator
 from optico_sync.models import OutboxEvent, RelayState, Subject, SyncState, VendorCredential, Worker
 from optico_sync.models.clock import database_now
 from optico_sync.relay import relay_all
 from tests.helpers import KEY, Vendor, deliver, make_credential, place
+from tests.oddshop.models import Purchase
 from tests.settings import OPTICO_SYNC
 
 URL = "/admin/optico_sync/subject/"
@@ -119,6 +120,17 @@ def test_strip_says_why_a_credential_is_paused(viewer: Client, credential: Vendo
     html = page(viewer)
     assert "The vendor refused the key." in html
     assert "Type the right key into the credential." in html
+
+
+def test_strip_tells_what_the_sweep_found(viewer: Client, credential: VendorCredential) -> None:
+    assert "have not been compared with the shop yet" in page(viewer)
+    list(sweep.sweep())
+    assert "No change was missed. Last compared with the shop:" in page(viewer)
+    Purchase.objects.bulk_create([Purchase(number="<1001>"), Purchase(number="1002")])
+    list(sweep.sweep())
+    html = page(viewer)
+    assert "Found by the sweep, missed by capture: 2 changes in the last 7 days." in html
+    assert "&lt;1001&gt;" in html and "1002" in html
 
 
 def test_strip_tells_missed_captures(viewer: Client, credential: VendorCredential) -> None:

@@ -107,5 +107,24 @@ class Parcel(models.Model):
     courier = models.CharField(max_length=40, blank=True)
 
 
+class Admission(models.Model):
+    """An order that is known by a UUID, in a table whose name must be quoted."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    number = models.IntegerField()
+    stage = models.IntegerField(default=1)
+    sold_at = models.DateTimeField(default=timezone.now)
+    note = models.JSONField(null=True)
+
+    class Meta:
+        db_table = "odd admissions"
+
+
+class Seat(models.Model):
+    admission = models.ForeignKey(Admission, models.CASCADE, null=True, related_name="seats")
+    row = models.CharField(max_length=10)
+    price = models.DecimalField(max_digits=12, decimal_places=2)
+
+
 class Unwatched(models.Model):
     name = models.CharField(max_length=40)

@@ -1,0 +1,57 @@
+"""What an order or cart holds, as a fingerprint: equal for equal content, and nobody can be read out of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+
+from optico_sync import conf
+from optico_sync.exceptions import Unreadable
+from optico_sync.snapshot import Address, CartSnapshot, Customer, Line, OrderSnapshot
+
+
+def content_of(snapshot: OrderSnapshot | CartSnapshot | Unreadable) -> str:
+    """``<how it was read>-<what was read>``: fingerprints compare only where the first parts are equal."""
+    return f"{_reading()}-{_digest(snapshot, size=12)}"
+
+
+@lru_cache(maxsize=1)
+def _reading() -> str:
+    """Changes with the settings that say how an order is read: other settings see other orders in the same rows."""
+    options = conf.options()
+    known = [[field.name for field in fields(part)] for part in (OrderSnapshot, Line, Customer, Address)]
+    return _digest([known, options.SHOP, options.ORDER], size=4)
+
+
+def _digest(value: object, *, size: int) -> str:
+    text = json.dumps(value, default=_plain, skipkeys=True)
+    return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
+
+
+def _plain(value: Any) -> object:
+    """What JSON cannot spell; the same in every process, so without memory addresses."""
+    if isinstance(value, Unreadable):
+        return str(value)
+    if is_dataclass(value):
+        return [getattr(value, field.name) for field in fields(value)]
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    if callable(value):
+        return f"{value.__module__}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+    return str(value)
+
+
+@receiver(setting_changed)
+def _forget(*, setting: str, **kwargs: object) -> None:
+    if setting == conf.SETTING:
+        _reading.cache_clear()
