@@ -23,6 +23,7 @@ from optico_sync.attribution import NOTHING, Attribution
 from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import (
     Attempt,
+    Installation,
     OutboxEvent,
     Reconciliation,
     RelayState,
@@ -32,6 +33,7 @@ from optico_sync.models import (
     Worker,
 )
 from optico_sync.models.clock import database_now
+from optico_sync.models.installation import Comparison
 from optico_sync.outcome import REASONS, Kind, Reason
 from optico_sync.shops import event_databases, get_shop
 
@@ -603,6 +605,11 @@ def _late_since(using: str) -> datetime | None:
     oldest = OutboxEvent.objects.using(using).filter(relayed_at__isnull=True).order_by("pk")
     times = oldest.values_list("created_at", flat=True)[:1]
     return next((at for at in times if timezone.now() - at > RELAY_LATE), None)
+
+
+def installation() -> Comparison:
+    """Is this the installation that everything was set up for, or a copy of it? Nothing is sent from another one."""
+    return Installation.compare()
 
 
 def spell(span: timedelta) -> str:

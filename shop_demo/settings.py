@@ -163,5 +163,6 @@ OPTICO_SYNC = {
     "ENCRYPTION_KEYS": env.list("OPTICO_ENCRYPTION_KEYS", default=[]),
     "QUIET_PERIOD": env.float("OPTICO_QUIET_PERIOD", default=5.0),
     "CART_QUIET_PERIOD": env.float("OPTICO_CART_QUIET_PERIOD", default=2.0),
+    "INSTALLATION": env.str("OPTICO_INSTALLATION", default="demo"),
     "ALLOWED_NETWORKS": env.list("OPTICO_ALLOWED_NETWORKS", default=[]),
 }

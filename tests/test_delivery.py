@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from optico_sync.delivery import Lane
 from optico_sync.exceptions import NoAnswer, NotConnected
-from optico_sync.models import Attempt, DeclaredStatus, StatusMapping, SyncState, VendorCredential
+from optico_sync.models import Attempt, DeclaredStatus, Installation, StatusMapping, SyncState, VendorCredential
 from optico_sync.outcome import credential_refused
 from optico_sync.relay import relay_all
 from optico_sync.resync import hold, release
@@ -626,6 +626,7 @@ def test_an_attempt_keeps_what_an_owner_needs(credential: Any) -> None:
 
 def test_a_batch_of_200_takes_as_many_statements_as_one_of_2(credential: Any, vendor: Vendor) -> None:
     counts = []
+    Installation.start()
     for size in (2, 200):
         for number in range(size):
             place(f"{size}-{number}")

@@ -29,6 +29,7 @@ FLOORS = {
     "transport": 3,
     # Between the store and those who work: capture rings, the engines and the doors listen.
     "wakeups": 3.5,
+    "base_url": 3,
     "capture": 4,
     "relay": 4,
     "delivery": 4,
@@ -43,6 +44,7 @@ FLOORS = {
     "health": 4,
     "probe": 4,
     "rehearsal": 4,
+    "installation": 4,
     "engines": 5,
     "admin": 5,
     "api": 5,

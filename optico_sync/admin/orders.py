@@ -24,6 +24,7 @@ from django.utils.translation import gettext_lazy
 
 from optico_sync import conf, insight
 from optico_sync.admin.badges import CSS, render_standings
+from optico_sync.admin.installation import banner, may_configure
 from optico_sync.admin.order_filters import (
     AttributedFilter,
     CredentialFilter,
@@ -103,7 +104,7 @@ class StandingAdmin(ReadOnlyAdmin):
             "captures": insight.captures(),
             "round": insight.last_round(),
             "is_silenced": not conf.options().ENABLED,
-            "can_configure": _can_configure(request),
+            **banner(request),
         }
 
     @admin.display(description=gettext_lazy("attributed"))
@@ -151,7 +152,7 @@ class StandingAdmin(ReadOnlyAdmin):
             "timeline": insight.timeline(subject, rows, bodies=may_operate),
             "can_read_bodies": may_operate,
             "can_resend": may_operate and self.kind == Subject.Kind.ORDER,
-            "can_configure": _can_configure(request),
+            "can_configure": may_configure(request),
             "heartbeat": insight.heartbeat(),
             **(extra_context or {}),
         }
@@ -264,7 +265,3 @@ class CartAdmin(StandingAdmin):
     @admin.display(description=gettext_lazy("cart"))
     def cart(self, subject: Subject) -> str:
         return str(subject)
-
-
-def _can_configure(request: HttpRequest) -> bool:
-    return request.user.has_perm("optico_sync.change_vendorcredential")

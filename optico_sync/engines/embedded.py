@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from optico_sync import conf, wakeups
 from optico_sync.delivery import Lane
-from optico_sync.models import OutboxEvent, VendorCredential, Worker
+from optico_sync.models import Installation, OutboxEvent, VendorCredential, Worker
 from optico_sync.models.clock import database_now
 from optico_sync.relay import relay, relay_all, seed_mappings
 
@@ -73,7 +73,7 @@ class EmbeddedWorker:
 
     def run(self) -> None:
         """Work until stopped, then finish what is in flight and give back what is not."""
-        self._beat(start=True)
+        self._arrive()
         threads = [self._start(_RELAY, lambda: self._forever(self._relay_once))]
         if _can_listen(_outbox()):
             threads.append(self._start("optico_sync-ear", self._listen))
@@ -95,7 +95,7 @@ class EmbeddedWorker:
 
     def run_once(self) -> int:
         """Relay and deliver what is due now, then return how many orders were handled. For cron."""
-        self._beat(start=True)
+        self._arrive()
         wakeups.note_round()
         try:
             relay_all()
@@ -105,6 +105,13 @@ class EmbeddedWorker:
         finally:
             self._beat(end=True)
         return self._delivered
+
+    def _arrive(self) -> None:
+        found = Installation.start()
+        if found.is_another:
+            differing = ", ".join(found.differing)
+            logger.warning("This is another installation (%s): nothing is sent. See optico_installation.", differing)
+        self._beat(start=True)
 
     def _start_lanes(self) -> None:
         """One thread a credential, for credentials that appeared since; one that ended starts again."""

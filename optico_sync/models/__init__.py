@@ -2,6 +2,7 @@
 
 from optico_sync.models.credentials import DeclaredStatus, RoutingRule, StatusMapping, VendorCredential
 from optico_sync.models.figures import Hour, Reading
+from optico_sync.models.installation import Installation
 from optico_sync.models.rules import Rules
 from optico_sync.models.sync import (
     Attempt,
@@ -22,6 +23,7 @@ __all__ = [
     "Cart",
     "DeclaredStatus",
     "Hour",
+    "Installation",
     "OutboxEvent",
     "Reading",
     "Reconciliation",
