@@ -637,8 +637,8 @@ def test_a_batch_of_200_takes_as_many_statements_as_one_of_2(credential: Any, ve
         lane.close()
         counts.append(len([q for q in captured.captured_queries if not q["sql"].startswith(("SAVEPOINT", "RELEASE"))]))
     assert counts[1] - counts[0] <= pieces(200, SyncState) + pieces(200, Attempt)
-    # Three of them make the row of a new hour.
-    assert counts[0] <= 22
+    # Three of them make the row of a new hour, and PostgreSQL is asked once a minute which one it is.
+    assert counts[0] <= 22 + (connection.vendor == "postgresql")
 
 
 def test_several_vendors_do_not_wait_for_each_other(credential: Any, clock: Clock) -> None:

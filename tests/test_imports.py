@@ -45,6 +45,8 @@ FLOORS = {
     "probe": 4,
     "rehearsal": 4,
     "installation": 4,
+    "coverage": 4,
+    "alerts": 4,
     "engines": 5,
     "admin": 5,
     "api": 5,
@@ -67,6 +69,8 @@ BESIDE = {
     # Whether all is well follows from the answers to smaller questions.
     ("health", "insight"),
     ("health", "figures"),
+    # An alert asks how many orders are attributed.
+    ("alerts", "coverage"),
     # A command starts the worker that comes with the app.
     ("management", "engines"),
     # Connecting the receivers and the checks is what it is for.

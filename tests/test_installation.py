@@ -171,6 +171,19 @@ def test_settings_put_right_again_release_by_themselves(credential: Any, vendor:
     assert VendorCredential.objects.get().paused_at is None
 
 
+@pytest.mark.django_db
+def test_the_next_start_releases_where_no_lane_would_ask(credential: Any, vendor: Vendor) -> None:
+    """Celery and django.tasks wake no lane of a credential that is paused."""
+    Installation.start()
+    place("1001")
+    with named("typo"), override_settings(SECRET_KEY="other", ALLOWED_HOSTS=[]):
+        deliver(credential, sender=vendor)
+        assert Installation.start().is_another
+        assert VendorCredential.objects.get().paused_at
+    Installation.start()
+    assert VendorCredential.objects.get().paused_at is None
+
+
 # the three answers
 
 

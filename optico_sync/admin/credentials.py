@@ -25,7 +25,7 @@ from optico_sync.admin.credential_form import forget_name, form_for, option_name
 from optico_sync.admin.installation import answer, banner, may_configure
 from optico_sync.admin.statuses import DeclaredStatusInline, RoutingRuleInline, StatusMappingInline
 from optico_sync.exceptions import ConfigurationError
-from optico_sync.models import DeclaredStatus, SyncState, VendorCredential
+from optico_sync.models import DeclaredStatus, Installation, SyncState, VendorCredential
 from optico_sync.models.credentials import RESUMED_FIELDS
 from optico_sync.models.installation import OTHER_INSTALLATION
 from optico_sync.probe import probe
@@ -149,6 +149,8 @@ class VendorCredentialAdmin(admin.ModelAdmin):
         """Only what the form is about: a worker may be moving the breaker at the same moment."""
         obj.save(update_fields=form.written_fields if change else None)
         if not change:
+            # From now on there is something that a copy must not send.
+            Installation.start()
             relay.seed_mappings(obj)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:

@@ -16,7 +16,7 @@ from functools import partial
 from django.db import close_old_connections, connections, router
 from django.utils.translation import gettext_lazy as _
 
-from optico_sync import conf, wakeups
+from optico_sync import alerts, conf, wakeups
 from optico_sync.delivery import Lane
 from optico_sync.models import Installation, OutboxEvent, VendorCredential, Worker
 from optico_sync.models.clock import database_now
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two heartbeats.
 BEAT = 5.0
+#: Seconds between two looks for something to alert somebody of.
+WATCH = 60.0
 #: Seconds to wait after an error before trying again; the database may be restarting.
 PAUSE = 2.0
 
@@ -77,6 +79,8 @@ class EmbeddedWorker:
         threads = [self._start(_RELAY, lambda: self._forever(self._relay_once))]
         if _can_listen(_outbox()):
             threads.append(self._start("optico_sync-ear", self._listen))
+        # A mail server that never answers must not keep a worker from stopping.
+        watch = self._start("optico_sync-alerts", lambda: self._forever(alerts.watch, WATCH), daemon=True)
         try:
             while not self.stop.is_set():
                 try:
@@ -91,6 +95,7 @@ class EmbeddedWorker:
             self._ring(*self._bells)
             for thread in (*threads, *self._lanes.values()):
                 thread.join()
+            watch.join(timeout=PAUSE)
             self._beat(end=True)
 
     def run_once(self) -> int:
@@ -102,6 +107,7 @@ class EmbeddedWorker:
             for credential in VendorCredential.objects.defer("sealed_secrets"):
                 seed_mappings(credential)
                 self._drain(Lane(credential.pk, worker=self.name, stop=self.stop))
+            self._watch()
         finally:
             self._beat(end=True)
         return self._delivered
@@ -123,9 +129,9 @@ class EmbeddedWorker:
                 work = partial(self._work_lane, credential.pk)
                 self._lanes[credential.pk] = self._start(f"optico_sync-lane-{credential.pk}", work)
 
-    def _start(self, name: str, work: Callable[[], None]) -> threading.Thread:
+    def _start(self, name: str, work: Callable[[], None], *, daemon: bool = False) -> threading.Thread:
         self._bells[name] = threading.Event()
-        thread = threading.Thread(target=work, name=name)
+        thread = threading.Thread(target=work, name=name, daemon=daemon)
         thread.start()
         return thread
 
@@ -173,7 +179,14 @@ class EmbeddedWorker:
 
         self._forever(hear)
 
-    def _forever(self, work: Callable[[], int]) -> None:
+    def _watch(self) -> None:
+        try:
+            alerts.watch()
+        except Exception as error:
+            # The orders were sent; cron must not take that for a failure.
+            self._complain("alerts", error)
+
+    def _forever(self, work: Callable[[], int | None], rest: float | None = None) -> None:
         """Call ``work`` until stopped, resting when there is nothing to do. An error is logged and tried again."""
         bell = self._bells[threading.current_thread().name]
         try:
@@ -183,7 +196,7 @@ class EmbeddedWorker:
                     return
                 try:
                     if not work():
-                        bell.wait(conf.options().POLL_INTERVAL)
+                        bell.wait(rest or conf.options().POLL_INTERVAL)
                 except Exception as error:
                     self._complain(threading.current_thread().name, error)
                     close_old_connections()

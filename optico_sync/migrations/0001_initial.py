@@ -3,6 +3,7 @@
 import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
+import optico_sync.models.alerts
 import optico_sync.models.fields
 from django.db import migrations, models
 
@@ -15,6 +16,27 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.CreateModel(
+            name='AlertSettings',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('recipients', models.TextField(blank=True, help_text='One a line. Without an address no e-mail is sent.', verbose_name='e-mail addresses')),
+                ('webhook_url', models.URLField(blank=True, max_length=500, verbose_name='webhook')),
+                ('webhook_secret', optico_sync.models.fields.EncryptedTextField(blank=True, default='', editable=False)),
+                ('language', models.CharField(blank=True, max_length=20)),
+                ('kinds', models.JSONField(default=optico_sync.models.alerts.all_kinds)),
+                ('waiting_minutes', models.PositiveIntegerField(default=30, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(10080)], verbose_name='changes wait for (minutes)')),
+                ('breaker_minutes', models.PositiveIntegerField(default=10, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(10080)], verbose_name='a vendor does not answer for (minutes)')),
+                ('worker_minutes', models.PositiveIntegerField(default=10, help_text='More than the time between two runs, where cron starts optico_worker --once.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(10080)], verbose_name='no worker is heard for (minutes)')),
+                ('attribution_drop', models.PositiveSmallIntegerField(default=40, help_text='Of the share that they had in the four weeks before.', validators=[django.core.validators.MinValueValidator(5), django.core.validators.MaxValueValidator(95)], verbose_name='attributed orders fall by (percent)')),
+                ('watched_at', models.DateTimeField(editable=False, null=True)),
+                ('attribution_at', models.DateTimeField(editable=False, null=True)),
+            ],
+            options={
+                'verbose_name': 'alert settings',
+                'verbose_name_plural': 'alerts',
+            },
+        ),
         migrations.CreateModel(
             name='DeclaredStatus',
             fields=[
@@ -114,6 +136,24 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Notice',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('channel', models.CharField(choices=[('mail', 'e-mail'), ('webhook', 'webhook')], max_length=10, verbose_name='channel')),
+                ('message', models.JSONField()),
+                ('created_at', models.DateTimeField(verbose_name='written')),
+                ('due_at', models.DateTimeField(null=True, verbose_name='next attempt')),
+                ('attempts', models.PositiveSmallIntegerField(default=0, verbose_name='attempts')),
+                ('sent_at', models.DateTimeField(null=True, verbose_name='sent')),
+                ('error', models.CharField(blank=True, max_length=300, verbose_name='error')),
+            ],
+            options={
+                'verbose_name': 'message',
+                'verbose_name_plural': 'messages',
+                'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='optico_sync_due_notice')],
+            },
+        ),
+        migrations.CreateModel(
             name='OutboxEvent',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -160,6 +200,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'order',
                 'verbose_name_plural': 'orders',
                 'permissions': [('resend_subject', 'Can send again, hold and release orders'), ('attribute_subject', 'Can say whose visit or call an order belongs to')],
+                'indexes': [models.Index(fields=['kind', 'created_at'], name='optico_sync_first_seen')],
                 'constraints': [models.UniqueConstraint(fields=('kind', 'key'), name='optico_sync_subject_once')],
             },
         ),
@@ -319,6 +360,24 @@ class Migration(migrations.Migration):
             name='credential',
             field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='declared_statuses', to='optico_sync.vendorcredential'),
         ),
+        migrations.CreateModel(
+            name='Alert',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('waiting', 'changes wait too long'), ('breaker', 'a vendor does not answer'), ('paused', 'a credential is paused, because its key was refused or the like'), ('status', 'a status is not mapped, or not declared at the vendor'), ('worker', 'no worker is heard'), ('attribution', 'fewer orders than usual have a visit or a call')], max_length=20, verbose_name='kind')),
+                ('about', models.CharField(blank=True, max_length=200, verbose_name='about')),
+                ('since', models.DateTimeField(verbose_name='since')),
+                ('opened_at', models.DateTimeField(verbose_name='noticed')),
+                ('stage', models.SmallIntegerField(default=-1, verbose_name='reminders')),
+                ('absent_since', models.DateTimeField(null=True)),
+                ('recovered_at', models.DateTimeField(null=True, verbose_name='over since')),
+                ('credential', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, to='optico_sync.vendorcredential', verbose_name='credential')),
+            ],
+            options={
+                'verbose_name': 'alert',
+                'verbose_name_plural': 'alert record',
+            },
+        ),
         migrations.AddIndex(
             model_name='syncstate',
             index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['credential', 'due_at'], name='optico_sync_due'),
@@ -350,5 +409,9 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='declaredstatus',
             constraint=models.UniqueConstraint(fields=('credential', 'name'), name='optico_sync_declared_once'),
+        ),
+        migrations.AddIndex(
+            model_name='alert',
+            index=models.Index(condition=models.Q(('recovered_at__isnull', True)), fields=['recovered_at'], name='optico_sync_open_alert'),
         ),
     ]

@@ -1,5 +1,6 @@
 """The store: querysets ask, methods move."""
 
+from optico_sync.models.alerts import Alert, AlertKind, AlertSettings, Notice
 from optico_sync.models.credentials import DeclaredStatus, RoutingRule, StatusMapping, VendorCredential
 from optico_sync.models.figures import Hour, Reading
 from optico_sync.models.installation import Installation
@@ -19,11 +20,15 @@ from optico_sync.models.sync import (
 from optico_sync.models.wakeups import Wakeup
 
 __all__ = [
+    "Alert",
+    "AlertKind",
+    "AlertSettings",
     "Attempt",
     "Cart",
     "DeclaredStatus",
     "Hour",
     "Installation",
+    "Notice",
     "OutboxEvent",
     "Reading",
     "Reconciliation",

@@ -36,8 +36,8 @@ SIGNS: Mapping[str, str | Promise] = {
     "name": _("the name in OPTICO_SYNC['INSTALLATION']"),
     "database": _("the database"),
     "address": _("the address of the database"),
-    "secret": _("SECRET_KEY"),
-    "hosts": _("ALLOWED_HOSTS"),
+    "secret": "SECRET_KEY",
+    "hosts": "ALLOWED_HOSTS",
 }
 
 
