@@ -69,6 +69,8 @@ class Options:
     API_AUTHENTICATION: tuple[str, ...] = ()
     API_PERMISSIONS: tuple[str, ...] = ()
     API_THROTTLES: tuple[str, ...] = ()
+    #: The installation's name, from its environment: a copy that has another one, or none, sends nothing.
+    INSTALLATION: str = ""
 
 
 _DEFAULTS = Options()
@@ -163,6 +165,7 @@ _READERS: dict[str, Callable[[object], Any]] = {
     "API_AUTHENTICATION": _texts,
     "API_PERMISSIONS": _texts,
     "API_THROTTLES": _texts,
+    "INSTALLATION": _text,
 }
 
 

@@ -36,7 +36,8 @@ from optico_sync.models import (
 from optico_sync.models.bulk import upsert
 from optico_sync.models.clock import database_now
 from optico_sync.models.contents import note_contents
-from optico_sync.models.credentials import BREAKER_THRESHOLD, lock_credential
+from optico_sync.models.credentials import BREAKER_THRESHOLD, RESUMED_FIELDS, lock_credential
+from optico_sync.models.installation import Facts, admit, facts_here, recorded_facts
 from optico_sync.models.sync import REPEAT_DELAYS
 from optico_sync.outcome import Kind, Outcome, Scope, delivered, not_sent, refused
 from optico_sync.pace import Pace
@@ -47,6 +48,9 @@ from optico_sync.transport import Sender, exchange, open_transport
 from optico_sync.vendors.base import Account, Manner, Request, Vendor, excerpt
 
 logger = logging.getLogger(__name__)
+
+#: Seconds for which a lane remembers where it runs: the database can be replaced under it.
+_FACTS_KEPT = 60.0
 
 #: The part of a lease that must be left, beyond the vendor's time-out, when a send starts.
 _MARGIN = 2.0
@@ -148,6 +152,7 @@ class Lane:
         self._sender: Sender | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._threads = 0
+        self._facts: tuple[Facts, float] | None = None
 
     def deliver(self) -> int:
         """Claim one batch, send it and settle it. Returns how many orders it held; 0 when nothing is due."""
@@ -182,10 +187,14 @@ class Lane:
             return None
         if not due.due(self._clock(self._using)).exists():
             return None
+        here = self._here()
         with transaction.atomic(using=self._using):
             now = self._clock(self._using)
-            credential = lock_credential(self._credential_id, self._using)
-            if credential is None or not credential.is_enabled or credential.paused_at:
+            credential = lock_credential(self._credential_id, self._using, recorded=recorded_facts())
+            # The record is read with every claim: a dump may be restored under a worker that runs.
+            if credential is None or not admit(credential, credential.recorded, here, now):  # type: ignore[attr-defined]
+                return None
+            if not credential.is_enabled or credential.paused_at:
                 return None
             if credential.open_until and credential.open_until > now:
                 return None
@@ -227,6 +236,12 @@ class Lane:
                     state.doubts += 1
                 claimed.filter(pk__in=[state.pk for state in expired]).update(doubts=F("doubts") + 1)
         return _Claim(credential, vendor, account, states, token, ends, now, pace)
+
+    def _here(self) -> Facts:
+        """What this process knows of itself."""
+        if self._facts is None or time.monotonic() - self._facts[1] > _FACTS_KEPT:
+            self._facts = facts_here(self._using), time.monotonic()
+        return self._facts[0]
 
     # plan
 
@@ -477,7 +492,7 @@ def _announce(plans: Iterable[_Plan], credential: VendorCredential) -> None:
 
 def _pause(credential: VendorCredential, reason: str, detail: str, now: datetime) -> None:
     credential.pause(reason, detail, now)
-    credential.save(update_fields=["paused_at", "pause_reason", "pause_detail"])
+    credential.save(update_fields=RESUMED_FIELDS)
     logger.warning("Credential %s is paused: %s", credential.pk, reason)
 
 

@@ -19,6 +19,8 @@ from optico_sync.models.figures import DURATION_CLASSES
 
 #: Up to so many rows they are counted when asked; beyond, the newest reading tells.
 COUNTED_AT_ONCE = 20_000
+#: How often a worker counts them.
+EVERY = timedelta(minutes=5)
 #: How long readings and hours are kept.
 KEPT = timedelta(days=35)
 
@@ -90,6 +92,14 @@ def take_readings() -> int:
     Reading.objects.using(using).filter(at__lt=now - KEPT).delete()
     Hour.objects.using(using).filter(began_at__lt=now - KEPT).delete()
     return len(readings)
+
+
+def take_readings_when_due() -> None:
+    """The same, unless it was done a moment ago."""
+    using = router.db_for_write(Reading)
+    last = Reading.objects.using(using).order_by("-pk").values_list("at", flat=True).first()
+    if last is None or database_now(using) - last >= EVERY:
+        take_readings()
 
 
 def waiting(credentials: Sequence[VendorCredential], *, hours: int = 24) -> list[tuple[datetime, int]]:

@@ -23,6 +23,7 @@ from optico_sync.attribution import NOTHING, Attribution
 from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import (
     Attempt,
+    Installation,
     OutboxEvent,
     Reconciliation,
     RelayState,
@@ -33,6 +34,7 @@ from optico_sync.models import (
     Worker,
 )
 from optico_sync.models.clock import database_now
+from optico_sync.models.installation import Comparison
 from optico_sync.outcome import REASONS, Kind, Reason
 from optico_sync.shops import event_databases, get_shop
 
@@ -633,6 +635,11 @@ def unseen() -> Unseen:
         last_missed_at=finds[0].started_at if finds else None,
         swept_at=last.finished_at if last else None,
     )
+
+
+def installation() -> Comparison:
+    """Is this the installation that everything was set up for, or a copy of it? Nothing is sent from another one."""
+    return Installation.compare()
 
 
 def spell(span: timedelta) -> str:

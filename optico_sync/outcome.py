@@ -219,6 +219,13 @@ REASONS: dict[str, Reason] = {
         _("The credential lacks a key or an option that the vendor requires."),
         _("Open the credential and fill in what is missing. Everything that waits is then sent by itself."),
     ),
+    "other_installation": Reason(
+        _("This is another installation than the one it was set up for, perhaps a copy of it: nothing is sent."),
+        _(
+            "Choose at the top of the list of credentials whether this is a copy or the real one, or run "
+            "manage.py optico_installation. Nothing is lost meanwhile."
+        ),
+    ),
     # held
     "credential_off": Reason(_("The credential is switched off."), _("Switch it on to send what waits.")),
     "breaker_open": Reason(

@@ -5,13 +5,19 @@ from __future__ import annotations
 from django.utils import timezone
 
 from optico_sync.exceptions import ConfigurationError, EncryptionKeyError, TransportError
-from optico_sync.models import VendorCredential
+from optico_sync.models import Installation, VendorCredential
+from optico_sync.models.installation import OTHER_INSTALLATION
 from optico_sync.transport import open_transport
 from optico_sync.vendors.base import Finding
 
 
 def probe(credential: VendorCredential) -> Finding:
-    """What one harmless request to the vendor shows. Never raises for a bad account, address or answer."""
+    """What one harmless request to the vendor shows. Never raises for a bad account, address or answer.
+
+    From a copy of the installation not even that is sent: the live key stays where it is.
+    """
+    if Installation.compare().is_another:
+        return _bad(credential, OTHER_INSTALLATION)
     try:
         vendor, account = credential.spec, credential.account
     except ConfigurationError as error:

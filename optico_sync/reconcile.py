@@ -21,9 +21,10 @@ from django.db import router, transaction
 from django.db.models import Q
 
 from optico_sync.exceptions import ConfigurationError, EncryptionKeyError, Unreadable
-from optico_sync.models import OutboxEvent, Reconciliation, Rules, Subject, SyncState, VendorCredential
+from optico_sync.models import Installation, OutboxEvent, Reconciliation, Rules, Subject, SyncState, VendorCredential
 from optico_sync.models.clock import database_now
 from optico_sync.models.credentials import lock_credential
+from optico_sync.models.installation import OTHER_INSTALLATION
 from optico_sync.outcome import Kind, Outcome, credential_refused, retry
 from optico_sync.pace import Pace
 from optico_sync.redaction import redact
@@ -111,6 +112,9 @@ def _keep(credential: VendorCredential, started_at: datetime, using: str, **foun
 
 
 def _account(credential: VendorCredential) -> Account:
+    if Installation.compare().is_another:
+        # A copy does not even ask: the live key stays where it is.
+        raise _Unread(credential_refused(OTHER_INSTALLATION))
     try:
         account = credential.account
     except EncryptionKeyError as error:

@@ -144,9 +144,14 @@ def exchange(
 
 def open_transport(vendor: Vendor, connections: int) -> Transport:
     """A transport to ``vendor`` within the limits that the settings draw."""
+    return open_to(vendor.timeout, connections)
+
+
+def open_to(timeout: Timeout, connections: int) -> Transport:
+    """A transport to anybody else within the same limits."""
     options = conf.options()
     limits = Limits(allowed_networks=options.ALLOWED_NETWORKS, ca_bundle=options.CA_BUNDLE)
-    return Transport(timeout=vendor.timeout, limits=limits, connections=connections)
+    return Transport(timeout=timeout, limits=limits, connections=connections)
 
 
 def _read(raw: Any, limit: int) -> bytes:

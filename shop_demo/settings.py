@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import django
 import environ
 from django.core.management.utils import get_random_secret_key
 
@@ -106,6 +107,11 @@ USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "var" / "static"
 
+# Alerts of the demo are printed by its worker. Before Django 6.1 the setting has another name.
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.console.EmailBackend"}}
+if django.VERSION < (6, 1):
+    EMAIL_BACKEND = MAILERS["default"]["BACKEND"]
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -163,5 +169,6 @@ OPTICO_SYNC = {
     "ENCRYPTION_KEYS": env.list("OPTICO_ENCRYPTION_KEYS", default=[]),
     "QUIET_PERIOD": env.float("OPTICO_QUIET_PERIOD", default=5.0),
     "CART_QUIET_PERIOD": env.float("OPTICO_CART_QUIET_PERIOD", default=2.0),
+    "INSTALLATION": env.str("OPTICO_INSTALLATION", default="demo"),
     "ALLOWED_NETWORKS": env.list("OPTICO_ALLOWED_NETWORKS", default=[]),
 }

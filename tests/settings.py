@@ -19,6 +19,8 @@ LANGUAGES = [("en", "English"), ("fr", "Français")]
 USE_I18N = True
 STATIC_URL = "static/"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# From Django 6.1 on; before, tests have this backend by themselves.
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 INSTALLED_APPS = [

@@ -14,7 +14,15 @@ from django.test.utils import CaptureQueriesContext
 
 from optico_sync.delivery import Lane
 from optico_sync.exceptions import NoAnswer, NotConnected
-from optico_sync.models import Attempt, DeclaredStatus, StatusMapping, Subject, SyncState, VendorCredential
+from optico_sync.models import (
+    Attempt,
+    DeclaredStatus,
+    Installation,
+    StatusMapping,
+    Subject,
+    SyncState,
+    VendorCredential,
+)
 from optico_sync.outcome import credential_refused
 from optico_sync.relay import relay_all
 from optico_sync.resync import hold, release
@@ -626,6 +634,7 @@ def test_an_attempt_keeps_what_an_owner_needs(credential: Any) -> None:
 
 def test_a_batch_of_200_takes_as_many_statements_as_one_of_2(credential: Any, vendor: Vendor) -> None:
     counts = []
+    Installation.start()
     for size in (2, 200):
         for number in range(size):
             place(f"{size}-{number}")
@@ -636,8 +645,8 @@ def test_a_batch_of_200_takes_as_many_statements_as_one_of_2(credential: Any, ve
         lane.close()
         counts.append(len([q for q in captured.captured_queries if not q["sql"].startswith(("SAVEPOINT", "RELEASE"))]))
     assert counts[1] - counts[0] <= pieces(200, SyncState) + pieces(200, Attempt) + pieces(200, Subject)
-    # Three of them make the row of a new hour.
-    assert counts[0] <= 24
+    # Three of them make the row of a new hour, and PostgreSQL is asked once a minute which one it is.
+    assert counts[0] <= 24 + (connection.vendor == "postgresql")
 
 
 def test_several_vendors_do_not_wait_for_each_other(credential: Any, clock: Clock) -> None:

@@ -8,7 +8,7 @@ from dataclasses import fields
 from django.core.management import get_commands
 
 from optico_sync import conf
-from optico_sync.models import SyncState
+from optico_sync.models import AlertKind, SyncState
 from tests.settings import BASE_DIR
 
 README = (BASE_DIR / "README.md").read_text(encoding="utf-8")
@@ -41,3 +41,8 @@ def test_every_state_is_in_the_table() -> None:
 def test_every_picture_is_there() -> None:
     for picture in re.findall(r"!\[[^]]+\]\(([^)]+)\)", README):
         assert (BASE_DIR / picture).is_file(), picture
+
+
+def test_every_kind_of_alert_is_in_the_table() -> None:
+    table = README.split("\n## Alerts\n")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == AlertKind.values

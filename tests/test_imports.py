@@ -29,6 +29,7 @@ FLOORS = {
     "transport": 3,
     # Between the store and those who work: capture rings, the engines and the doors listen.
     "wakeups": 3.5,
+    "base_url": 3,
     "capture": 4,
     "relay": 4,
     "delivery": 4,
@@ -45,6 +46,9 @@ FLOORS = {
     "health": 4,
     "probe": 4,
     "rehearsal": 4,
+    "installation": 4,
+    "coverage": 4,
+    "alerts": 4,
     "engines": 5,
     "admin": 5,
     "api": 5,
@@ -69,6 +73,8 @@ BESIDE = {
     ("health", "figures"),
     # What is captured must be relayed before it can be told what was missed.
     ("sweep", "relay"),
+    # An alert asks how many orders are attributed.
+    ("alerts", "coverage"),
     # A command starts the worker that comes with the app.
     ("management", "engines"),
     # Connecting the receivers and the checks is what it is for.

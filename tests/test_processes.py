@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from django.utils import timezone
 from optico_sync.models import Attempt, OutboxEvent, Sweep, SyncState, Worker
 from optico_sync.sandbox.client import SandboxServer
 from optico_sync.sweep import CHUNK
-from tests.helpers import KEY, STATUSES, make_credential
+from tests.helpers import KEY, STATUSES, make_credential, place
 from tests.oddshop.models import Item, Purchase
 from tests.processes import Start, kill, nothing_left, processes, told, wait_until
 
@@ -29,9 +31,13 @@ State = SyncState.State
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts ``manage.py optico_worker``, or another command, on the test database."""
+    """Starts ``manage.py optico_worker``, or another ``command``, on the test database, or another one."""
     with processes() as run:
-        yield lambda *arguments, command="optico_worker", **options: run("django", command, *arguments, **options)
+
+        def start_command(*arguments: str, command: str = "optico_worker", **options: Any) -> subprocess.Popen:
+            return run("django", command, *arguments, **options)
+
+        yield start_command
 
 
 @pytest.fixture
@@ -150,3 +156,57 @@ def test_a_worker_survives_the_loss_of_its_database_connection(start: Start, ven
         )
     buy(10)
     wait_until(lambda: vendor.summary()["orders"] == 10, 60)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Iterator[str]:
+    """Filled by ``dump_and_restore``: the name of a database elsewhere."""
+    if IS_SQLITE:
+        yield str(tmp_path / "restored.sqlite3")
+        return
+    name = f"{connection.settings_dict['NAME']}_copy"
+    yield name
+    with connection.cursor() as cursor:
+        cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def dump_and_restore(name: str) -> None:
+    """What an administrator does: a backup of the test database, restored as ``name``."""
+    if IS_SQLITE:
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM INTO %s", [name])
+        return
+    own = connection.settings_dict
+    environment = {**os.environ, "PGPASSWORD": own["PASSWORD"]}
+    where = ["-h", own["HOST"], "-p", str(own["PORT"]), "-U", own["USER"]]
+    with connection.cursor() as cursor:
+        cursor.execute(f'CREATE DATABASE "{name}"')
+    dump = subprocess.run(["pg_dump", *where, own["NAME"]], env=environment, check=True, capture_output=True)
+    subprocess.run(["psql", "-q", *where, name], env=environment, check=True, input=dump.stdout, capture_output=True)
+
+
+def output_of(process: subprocess.Popen) -> str:
+    output, _ = process.communicate(timeout=60)
+    return output
+
+
+@pytest.mark.databases("sqlite", "postgresql")
+def test_a_copy_restored_elsewhere_sends_nothing_until_it_is_adopted(
+    start: Start, vendor: SandboxServer, copy: str
+) -> None:
+    """G9: real workers on a real dump. What waited in production's queue does not leave the copy."""
+    make_credential(vendor.url)
+    buy(1)
+    output_of(start("--once"))
+    for number in range(20):
+        place(f"W-{number}")
+    dump_and_restore(copy)
+    output = output_of(start("--once", OPTICO_TEST_DATABASE=copy))
+    assert "This is another installation (database" in output and "Handled 0 orders." in output
+    check = start(OPTICO_TEST_DATABASE=copy, command="optico_check")
+    assert "another installation" in output_of(check) and check.returncode == 1
+    assert vendor.summary()["orders"] == len(vendor.journal()) == 1
+    output_of(start("--once"))
+    assert vendor.summary()["orders"] == 21
+    assert "Adopted." in output_of(start("--adopt", OPTICO_TEST_DATABASE=copy, command="optico_installation"))
+    assert "Handled 20 orders." in output_of(start("--once", OPTICO_TEST_DATABASE=copy))

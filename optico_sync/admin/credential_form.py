@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import sensitive_variables
 
-from optico_sync.admin.base_url import check_base_url
+from optico_sync.base_url import check_base_url
 from optico_sync.exceptions import EncryptionKeyError
 from optico_sync.models import VendorCredential
 from optico_sync.models.credentials import RESUMED_FIELDS

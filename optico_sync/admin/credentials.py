@@ -22,10 +22,12 @@ from django.views.decorators.debug import sensitive_post_parameters
 from optico_sync import doctor, insight, relay
 from optico_sync.admin.badges import CSS
 from optico_sync.admin.credential_form import forget_name, form_for, option_name, secret_name
+from optico_sync.admin.installation import answer, banner, may_configure
 from optico_sync.admin.statuses import DeclaredStatusInline, RoutingRuleInline, StatusMappingInline
 from optico_sync.exceptions import ConfigurationError
-from optico_sync.models import DeclaredStatus, SyncState, VendorCredential
+from optico_sync.models import DeclaredStatus, Installation, SyncState, VendorCredential
 from optico_sync.models.credentials import RESUMED_FIELDS
+from optico_sync.models.installation import OTHER_INSTALLATION
 from optico_sync.probe import probe
 from optico_sync.vendors import get_vendor, vendor_paths
 from optico_sync.vendors.base import Vendor
@@ -52,7 +54,8 @@ class VendorCredentialAdmin(admin.ModelAdmin):
     # the list
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"title": _("Vendor credentials"), **(extra_context or {})})
+        context = {"title": _("Vendor credentials"), **banner(request), **(extra_context or {})}
+        return super().changelist_view(request, context)
 
     @admin.display(description=gettext_lazy("vendor"))
     def vendor_label(self, credential: VendorCredential) -> str:
@@ -139,13 +142,15 @@ class VendorCredentialAdmin(admin.ModelAdmin):
         if obj:
             context["line"] = insight.credential_lines([obj])[0]
             context["compared"] = insight.compared(obj)
-            context["can_configure"] = self.has_change_permission(request, obj)
+            context |= banner(request)
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     def save_model(self, request: HttpRequest, obj: VendorCredential, form: Any, change: bool) -> None:
         """Only what the form is about: a worker may be moving the breaker at the same moment."""
         obj.save(update_fields=form.written_fields if change else None)
         if not change:
+            # From now on there is something that a copy must not send.
+            Installation.start()
             relay.seed_mappings(obj)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
@@ -165,9 +170,10 @@ class VendorCredentialAdmin(admin.ModelAdmin):
     # buttons
 
     def get_urls(self) -> list[URLPattern]:
-        views = (self.resume_view, self.declare_view, self.probe_view)
-        resume, declare, probe_ = (self.admin_site.admin_view(view) for view in views)
+        views = (self.resume_view, self.declare_view, self.probe_view, self.installation_view)
+        resume, declare, probe_, installation = (self.admin_site.admin_view(view) for view in views)
         return [
+            path("installation/", installation, name="optico_sync_installation"),
             path("<int:pk>/resume/", resume, name="optico_sync_vendorcredential_resume"),
             path("<int:pk>/probe/", probe_, name="optico_sync_vendorcredential_probe"),
             path(
@@ -228,6 +234,17 @@ class VendorCredentialAdmin(admin.ModelAdmin):
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/optico_sync/vendorcredential/doctor.html", context)
 
+    def installation_view(self, request: HttpRequest) -> HttpResponse:
+        """The answers of the banner on a copy: ``verb`` is "sandbox" with ``url``, "adopt" or "stay_off"."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not may_configure(request):
+            raise PermissionDenied
+        answer(request)
+        return HttpResponseRedirect(
+            reverse("admin:optico_sync_vendorcredential_changelist", current_app=self.admin_site.name)
+        )
+
     def _posted_to(self, request: HttpRequest, pk: int) -> VendorCredential | HttpResponse:
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
@@ -237,6 +254,9 @@ class VendorCredentialAdmin(admin.ModelAdmin):
         return credential
 
     def _resume(self, request: HttpRequest, credential: VendorCredential) -> None:
+        if insight.installation().is_another:
+            messages.error(request, str(credential.explain(OTHER_INSTALLATION).text))
+            return
         credential.resume()
         credential.save(update_fields=RESUMED_FIELDS)
         if credential.is_enabled:

@@ -24,6 +24,7 @@ from django.utils.translation import gettext_lazy
 
 from optico_sync import conf, insight
 from optico_sync.admin.badges import CSS, render_standings
+from optico_sync.admin.installation import banner, may_configure
 from optico_sync.admin.order_filters import (
     AttributedFilter,
     CredentialFilter,
@@ -104,7 +105,7 @@ class StandingAdmin(ReadOnlyAdmin):
             "round": insight.last_round(),
             "is_silenced": not conf.options().ENABLED,
             "unseen": insight.unseen(),
-            "can_configure": _can_configure(request),
+            **banner(request),
         }
 
     @admin.display(description=gettext_lazy("attributed"))
@@ -152,7 +153,7 @@ class StandingAdmin(ReadOnlyAdmin):
             "timeline": insight.timeline(subject, rows, bodies=may_operate),
             "can_read_bodies": may_operate,
             "can_resend": may_operate and self.kind == Subject.Kind.ORDER,
-            "can_configure": _can_configure(request),
+            "can_configure": may_configure(request),
             "heartbeat": insight.heartbeat(),
             **(extra_context or {}),
         }
@@ -265,7 +266,3 @@ class CartAdmin(StandingAdmin):
     @admin.display(description=gettext_lazy("cart"))
     def cart(self, subject: Subject) -> str:
         return str(subject)
-
-
-def _can_configure(request: HttpRequest) -> bool:
-    return request.user.has_perm("optico_sync.change_vendorcredential")

@@ -13,6 +13,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.utils.translation import gettext_lazy as _
 
 from optico_sync import conf, wakeups
+from optico_sync.engines import chores
 from optico_sync.engines.task import run
 from optico_sync.exceptions import ConfigurationError
 
@@ -26,6 +27,7 @@ def work(lane: int, token: str) -> None:
 @shared_task(name="optico_sync.round", ignore_result=True)
 def make_round() -> None:
     wakeups.make_round()
+    chores.run()
 
 
 class CeleryEngine(wakeups.Engine):

@@ -18,10 +18,10 @@ from django.utils.translation import gettext_lazy as _
 
 from optico_sync import conf, wakeups
 from optico_sync.delivery import Lane
-from optico_sync.models import OutboxEvent, VendorCredential, Worker
+from optico_sync.engines import chores
+from optico_sync.models import Installation, OutboxEvent, VendorCredential, Worker
 from optico_sync.models.clock import database_now
 from optico_sync.relay import relay, relay_all, seed_mappings
-from optico_sync.sweep import is_due, sweep
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +29,6 @@ logger = logging.getLogger(__name__)
 BEAT = 5.0
 #: Seconds to wait after an error before trying again; the database may be restarting.
 PAUSE = 2.0
-#: Seconds between two chunks of a sweep, which has time: deliveries go first.
-REST = 0.2
 
 _CHANNEL = "optico_sync"
 _RELAY = "optico_sync-relay"
@@ -76,13 +74,12 @@ class EmbeddedWorker:
 
     def run(self) -> None:
         """Work until stopped, then finish what is in flight and give back what is not."""
-        self._beat(start=True)
-        threads = [
-            self._start(_RELAY, lambda: self._forever(self._relay_once)),
-            self._start("optico_sync-sweep", lambda: self._forever(self._sweep_when_due)),
-        ]
+        self._arrive()
+        threads = [self._start(_RELAY, lambda: self._forever(self._relay_once))]
         if _can_listen(_outbox()):
             threads.append(self._start("optico_sync-ear", self._listen))
+        # A mail server that never answers must not keep a worker from stopping.
+        busy = self._start("optico_sync-chores", lambda: self._forever(self._do_chores, BEAT), daemon=True)
         try:
             while not self.stop.is_set():
                 try:
@@ -97,22 +94,31 @@ class EmbeddedWorker:
             self._ring(*self._bells)
             for thread in (*threads, *self._lanes.values()):
                 thread.join()
+            busy.join(timeout=PAUSE)
             self._beat(end=True)
 
     def run_once(self) -> int:
         """Relay and deliver what is due now, then return how many orders were handled. For cron."""
-        self._beat(start=True)
+        self._arrive()
         wakeups.note_round()
         try:
             relay_all()
-            self._sweep()
+            chores.sweep_when_due(self.stop)
             relay_all()
             for credential in VendorCredential.objects.defer("sealed_secrets"):
                 seed_mappings(credential)
                 self._drain(Lane(credential.pk, worker=self.name, stop=self.stop))
+            chores.run(self.stop)
         finally:
             self._beat(end=True)
         return self._delivered
+
+    def _arrive(self) -> None:
+        found = Installation.start()
+        if found.is_another:
+            differing = ", ".join(found.differing)
+            logger.warning("This is another installation (%s): nothing is sent. See optico_installation.", differing)
+        self._beat(start=True)
 
     def _start_lanes(self) -> None:
         """One thread a credential, for credentials that appeared since; one that ended starts again."""
@@ -124,9 +130,9 @@ class EmbeddedWorker:
                 work = partial(self._work_lane, credential.pk)
                 self._lanes[credential.pk] = self._start(f"optico_sync-lane-{credential.pk}", work)
 
-    def _start(self, name: str, work: Callable[[], None]) -> threading.Thread:
+    def _start(self, name: str, work: Callable[[], None], *, daemon: bool = False) -> threading.Thread:
         self._bells[name] = threading.Event()
-        thread = threading.Thread(target=work, name=name)
+        thread = threading.Thread(target=work, name=name, daemon=daemon)
         thread.start()
         return thread
 
@@ -174,18 +180,10 @@ class EmbeddedWorker:
 
         self._forever(hear)
 
-    def _sweep_when_due(self) -> int:
-        self._sweep()
-        # Asking more often would be of no use.
-        self.stop.wait(BEAT)
-        return 0
+    def _do_chores(self) -> None:
+        chores.run(self.stop)
 
-    def _sweep(self) -> None:
-        if is_due():
-            for _chunk in sweep(stop=self.stop):
-                self.stop.wait(REST)
-
-    def _forever(self, work: Callable[[], int]) -> None:
+    def _forever(self, work: Callable[[], int | None], rest: float | None = None) -> None:
         """Call ``work`` until stopped, resting when there is nothing to do. An error is logged and tried again."""
         bell = self._bells[threading.current_thread().name]
         try:
@@ -195,7 +193,7 @@ class EmbeddedWorker:
                     return
                 try:
                     if not work():
-                        bell.wait(conf.options().POLL_INTERVAL)
+                        bell.wait(rest or conf.options().POLL_INTERVAL)
                 except Exception as error:
                     self._complain(threading.current_thread().name, error)
                     close_old_connections()

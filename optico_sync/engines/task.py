@@ -15,7 +15,7 @@ from django.db.models import Exists, F, OuterRef
 
 from optico_sync import conf, wakeups
 from optico_sync.delivery import Lane
-from optico_sync.models import SyncState, VendorCredential, Wakeup, Worker
+from optico_sync.models import Installation, SyncState, VendorCredential, Wakeup, Worker
 from optico_sync.models.clock import database_now
 from optico_sync.models.wakeups import RELAY
 from optico_sync.relay import BATCH, relay, seed_mappings
@@ -51,6 +51,7 @@ def _run(lane: int, token: str) -> None:
 
 def _relay() -> int:
     """One batch of captured changes, then a wake-up for every credential that has something due and may send it."""
+    Installation.start()
     _seed_new_credentials()
     count = relay()
     using = router.db_for_write(VendorCredential)

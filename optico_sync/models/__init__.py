@@ -1,7 +1,9 @@
 """The store: querysets ask, methods move."""
 
+from optico_sync.models.alerts import Alert, AlertKind, AlertSettings, Notice
 from optico_sync.models.credentials import DeclaredStatus, RoutingRule, StatusMapping, VendorCredential
 from optico_sync.models.figures import Hour, Reading
+from optico_sync.models.installation import Installation
 from optico_sync.models.rules import Rules
 from optico_sync.models.sync import (
     Attempt,
@@ -19,10 +21,15 @@ from optico_sync.models.sync import (
 from optico_sync.models.wakeups import Wakeup
 
 __all__ = [
+    "Alert",
+    "AlertKind",
+    "AlertSettings",
     "Attempt",
     "Cart",
     "DeclaredStatus",
     "Hour",
+    "Installation",
+    "Notice",
     "OutboxEvent",
     "Reading",
     "Reconciliation",

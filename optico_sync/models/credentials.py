@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import DEFAULT_DB_ALIAS, connections, models
-from django.db.models import Q
+from django.db.models import Q, Subquery
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -145,6 +145,20 @@ class VendorCredential(models.Model):
     def _close(self) -> None:
         self.opened_at, self.open_until, self.open_reason = None, None, ""
 
+    def point_at_sandbox(self, url: str) -> None:
+        """Make the sandbox at ``url`` its vendor, and forget the live secrets; not saved yet.
+
+        Off where the vendor has no sandbox, or is no longer there.
+        """
+        try:
+            twin = self.spec.sandbox
+        except ConfigurationError:
+            twin = None
+        self.set_secrets(twin.secrets if twin else {})
+        self.base_url = url.rstrip("/") + (twin.path if twin else "")
+        self.options = {**self.options, **(twin.options if twin else {})}
+        self.is_enabled = self.is_enabled and twin is not None
+
     @property
     def account(self) -> Account:
         """What the vendor needs to build and read. Raises ``EncryptionKeyError``."""
@@ -247,14 +261,14 @@ class VendorCredential(models.Model):
         )
 
 
-def lock_credential(credential_id: int, using: str) -> VendorCredential | None:
+def lock_credential(credential_id: int, using: str, **annotations: Subquery) -> VendorCredential | None:
     """The credential, locked, but not against rows that point to it: the relay adds some while it holds the queue.
 
-    Its secrets are read when asked for: they may be unreadable.
+    With ``annotations`` read in the same statement. Its secrets are read when asked for: they may be unreadable.
     """
     no_key = connections[using].features.has_select_for_no_key_update
     credentials = VendorCredential.objects.using(using).defer("sealed_secrets").select_for_update(no_key=no_key)
-    return credentials.filter(pk=credential_id).first()
+    return credentials.annotate(**annotations).filter(pk=credential_id).first()
 
 
 class RoutingRule(models.Model):

@@ -64,6 +64,7 @@ class Subject(models.Model):
         verbose_name = _("order")
         verbose_name_plural = _("orders")
         constraints = [models.UniqueConstraint(fields=["kind", "key"], name="optico_sync_subject_once")]
+        indexes = [models.Index(fields=["kind", "created_at"], name="optico_sync_first_seen")]
         permissions = [
             ("resend_subject", _("Can send again, hold and release orders")),
             ("attribute_subject", _("Can say whose visit or call an order belongs to")),

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from optico_sync import figures, insight, setup
 from optico_sync.charts import Chart, Series
+from optico_sync.installation import SANDBOX_URL
 from optico_sync.models import SyncState, VendorCredential
 
 register = template.Library()
@@ -31,6 +32,8 @@ def overview(context: Any) -> dict[str, Any]:
         "lines": insight.credential_lines(credentials, behind=behind),
         "heartbeat": insight.heartbeat(),
         "captures": insight.captures(),
+        "installation": insight.installation(),
+        "sandbox_url": SANDBOX_URL,
         "oldest": insight.oldest_waiting(credentials),
         "steps": setup.steps(credentials),
         "states": SyncState.State.choices,

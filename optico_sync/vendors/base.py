@@ -161,6 +161,16 @@ class NewKey:
     every: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sandbox:
+    """How a vendor's twin in the sandbox is reached: a path after the sandbox's own address, and its account."""
+
+    secrets: Mapping[str, str] = field(repr=False)
+    path: str = ""
+    #: Options without which requests would go to the live vendor, or be refused by its twin.
+    options: Mapping[str, str | int | bool] = field(default_factory=dict)
+
+
 class Vendor(ABC):
     """One remote system. Class attributes are its abilities; two methods do the work."""
 
@@ -178,6 +188,8 @@ class Vendor(ABC):
     rate: ClassVar[float | None] = None
     #: Whether it is told about carts too, always only the newest state of one; see ``build_cart``.
     takes_carts: ClassVar[bool] = False
+    #: Its twin in the sandbox, for copies of a shop; None where it has none.
+    sandbox: ClassVar[Sandbox | None] = None
     #: Whether sending the same record twice leaves the vendor as sending it once: allows repeats when in doubt.
     upserts: ClassVar[bool]
     #: Whether its document offers to read records back, so that they can be compared with the shop and sent again. It

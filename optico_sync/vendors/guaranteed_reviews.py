@@ -27,6 +27,7 @@ from optico_sync.vendors.base import (
     OptionField,
     Request,
     Response,
+    Sandbox,
     SecretField,
     Timeout,
     Told,
@@ -67,6 +68,7 @@ class GuaranteedReviews(Vendor):
     upserts = False
     # "From the date your orders are received via the API, your customers will be contacted 10 days later by e-mail."
     mail_days = 10
+    sandbox = Sandbox(path="/private/v3/orders", secrets={"api_key": "reviews_sandbox"})
     secrets = (
         SecretField(
             name="api_key",

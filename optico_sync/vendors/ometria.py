@@ -43,6 +43,7 @@ from optico_sync.vendors.base import (
     Record,
     Request,
     Response,
+    Sandbox,
     SecretField,
     Timeout,
     Told,
@@ -104,6 +105,7 @@ class Ometria(Vendor):
     rate = 4.0
     # "A new key may take up to 10 minutes to work", says a third party; the document is silent.
     new_key = NewKey(within=3600.0, every=600.0)
+    sandbox = Sandbox(path="/ometria/v2", secrets={"key": "ometria_sandbox"})
     secrets = (
         SecretField(
             name="key",

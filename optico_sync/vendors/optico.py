@@ -29,6 +29,7 @@ from optico_sync.vendors.base import (
     OptionField,
     Request,
     Response,
+    Sandbox,
     SecretField,
     Timeout,
     Told,
@@ -85,6 +86,7 @@ class Optico(Vendor):
     takes_carts = True
     # "Order counts as a conversion. Google Analytics e-commerce event fired automatically."
     on_sale = _("each records a conversion and fires a Google Analytics event, dated now")
+    sandbox = Sandbox(secrets={"key": "cust_sandbox"})
     secrets = (
         SecretField(
             name="key",

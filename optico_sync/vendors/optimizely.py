@@ -28,6 +28,7 @@ from optico_sync.vendors.base import (
     OptionField,
     Request,
     Response,
+    Sandbox,
     SecretField,
     Timeout,
     Told,
@@ -75,6 +76,8 @@ class Optimizely(Vendor):
     default_base_url = CLUSTERS["uat"]
     timeout = Timeout(connect=5.0, total=15.0)
     upserts = False
+    # Another cluster than "custom" would keep the live address.
+    sandbox = Sandbox(secrets={"site_token": "token_sandbox"}, options={"site": "sandbox", "cluster": "custom"})
     secrets = (
         SecretField(
             name="site_token",

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import router, transaction
-from django.db.models import F, TextField
+from django.db.models import F, Model, TextField
 from django.db.models.functions import Cast
 
 from optico_sync import conf
 from optico_sync.exceptions import EncryptionKeyError
-from optico_sync.models import VendorCredential
+from optico_sync.models import AlertSettings, VendorCredential
 from optico_sync.models.fields import key_id, sealed_with
+
+#: Every encrypted column there is.
+SEALED: tuple[tuple[type[Model], str], ...] = ((VendorCredential, "sealed_secrets"), (AlertSettings, "webhook_secret"))
 
 
 class Command(BaseCommand):
@@ -32,24 +36,30 @@ class Command(BaseCommand):
         if not keys:
             raise CommandError("OPTICO_SYNC['ENCRYPTION_KEYS'] is empty. Put a Fernet key there.")
         newest = key_id(keys[0])
-        stored = VendorCredential.objects.annotate(sealed=Cast(F("sealed_secrets"), TextField()))
-        old = [
-            (pk, name, sealed_with(sealed))
-            for pk, name, sealed in stored.values_list("pk", "name", "sealed")
-            if sealed and sealed_with(sealed) != newest
+        stored = [
+            (row, field, sealed_with(sealed))
+            for model, field in SEALED
+            for row, sealed in _sealed_values(model, field)
+            if sealed
         ]
+        old = [(row, field, used) for row, field, used in stored if used != newest]
         if options["check"]:
-            for _pk, name, used in old:
-                self.stdout.write(f"{name}: encrypted with {used or 'no known key'}")
+            for row, _field, used in old:
+                self.stdout.write(f"{row}: encrypted with {used or 'no known key'}")
             if old:
                 raise CommandError(f"{len(old)} of the stored secrets do not use the newest key {newest}.")
             self.stdout.write(f"All stored secrets use the newest key {newest}.")
             return
         try:
             with transaction.atomic(using=router.db_for_write(VendorCredential)):
-                for pk, _name, _used in old:
-                    credential = VendorCredential.objects.select_for_update().get(pk=pk)
-                    credential.save(update_fields=["sealed_secrets"])
+                for row, field, _used in old:
+                    type(row)._default_manager.select_for_update().get(pk=row.pk).save(update_fields=[field])
         except EncryptionKeyError as error:
             raise CommandError(f"Nothing was changed. {error}") from error
         self.stdout.write(f"Encrypted {len(old)} of the stored secrets anew with key {newest}.")
+
+
+def _sealed_values(model: type[Model], field: str) -> Iterator[tuple[Model, str]]:
+    """Each row with what is stored in ``field``, which is not decrypted."""
+    for row in model._default_manager.defer(field).annotate(sealed=Cast(F(field), TextField())):
+        yield row, row.sealed

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from optico_sync import conf, wakeups
+from optico_sync.engines import chores
 from optico_sync.exceptions import ConfigurationError
 
 
@@ -28,3 +29,4 @@ class Command(BaseCommand):
             raise CommandError(
                 f"The engine could not be woken ({type(error).__name__}); nothing is lost. Is its broker running?"
             ) from None
+        chores.run()

@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from optico_sync.engines.embedded import EmbeddedWorker
+from optico_sync.models import Installation
 
 
 class Command(BaseCommand):
@@ -28,5 +29,8 @@ class Command(BaseCommand):
             self.stdout.write(f"Handled {worker.run_once()} orders.")
             return
         self.stdout.write(f"Worker {worker.name} started.")
+        found = Installation.compare()
+        if found.is_another:
+            self.stdout.write(f"Another installation ({found.words}): nothing is sent. See optico_installation.")
         worker.run()
         self.stdout.write(f"Worker {worker.name} stopped.")

@@ -16,6 +16,12 @@ def check_base_url(url: str) -> None:
     parts = urlsplit(url)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValidationError(_("Only the address, please: no user name, password, “?” or “#”."))
+    check_host(url)
+
+
+def check_host(url: str) -> None:
+    """The same for whom ``url`` leads to; what comes after the host is its owner's business."""
+    parts = urlsplit(url)
     address = _address(parts.hostname or "")
     is_allowed = any(address in network for network in conf.options().ALLOWED_NETWORKS) if address else False
     if parts.scheme != "https" and not (parts.scheme == "http" and is_allowed):
