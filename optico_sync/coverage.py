@@ -42,6 +42,14 @@ class Fall:
     before: float
     now: float
 
+    @property
+    def before_percent(self) -> int:
+        return round(100 * self.before)
+
+    @property
+    def now_percent(self) -> int:
+        return round(100 * self.now)
+
 
 def attribution_coverage(days: int, *, now: datetime | None = None) -> list[Day]:
     """One entry for each of the last ``days`` days, oldest first, today included. One query over that window."""

@@ -1,6 +1,6 @@
 """Is all well? One answer for a monitor: fine, degraded or broken, why, and the numbers behind it.
 
-No personal data: counts, clocks, reason codes, and the names that the owner gave to the credentials. It takes eleven
+No personal data: counts, clocks, reason codes, and the names that the owner gave to the credentials. It takes thirteen
 statements at most, each of them small, however many orders and credentials there are.
 """
 
@@ -17,10 +17,12 @@ from django.utils.translation import gettext as _
 
 from optico_sync import conf, figures, insight
 from optico_sync.figures import Totals
-from optico_sync.insight import Captures, CredentialLine, Heartbeat, WorkerState
+from optico_sync.insight import Captures, CredentialLine, Heartbeat, Unseen, WorkerState
 
 #: What should have happened by now: a change taken up, an order sent, a worker started again by cron.
 LATE = timedelta(minutes=15)
+#: So many sweeps may fail to come before somebody should look.
+SWEEPS_MISSED = 3
 #: How long a change that could not be recorded is a reason to look.
 MISSED_LATELY = timedelta(days=1)
 
@@ -88,12 +90,13 @@ class CredentialHealth:
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """The answer. A sweep's last run belongs here too, as a field of its own and a row in ``_problems``."""
+    """The answer."""
 
     at: datetime
     credentials: tuple[CredentialHealth, ...]
     worker: Heartbeat
     captures: Captures
+    unseen: Unseen
 
     @property
     def level(self) -> Level:
@@ -123,6 +126,7 @@ class Health:
                 "last_missed_at": _clock(self.captures.last_missed_at),
                 "waiting_since": _clock(self.captures.waiting_since),
             },
+            "sweep": {"found": self.unseen.missed, "swept_at": _clock(self.unseen.swept_at)},
         }
 
 
@@ -139,6 +143,7 @@ def health() -> Health:
         ),
         worker=insight.heartbeat(),
         captures=insight.captures(),
+        unseen=insight.unseen(),
     )
 
 
@@ -180,6 +185,11 @@ def _machinery(health: Health) -> Iterator[Problem]:
     if not worker.running and not is_between:
         told = _("No worker is running, so nothing is sent: start manage.py optico_worker.")
         yield Problem(level=Level.BROKEN, code="no_worker", text=told)
+    every, swept_at = timedelta(seconds=conf.options().SWEEP_INTERVAL), health.unseen.swept_at
+    if every and swept_at and health.at - swept_at > SWEEPS_MISSED * every + LATE:
+        told = _("The orders were last compared with the shop %(time)s ago: look at the worker's log.")
+        text = told % {"time": insight.spell(health.at - swept_at)}
+        yield Problem(level=Level.DEGRADED, code="not_swept", text=text)
     if waiting and health.at - waiting > LATE:
         told = _("Changes saved in the shop have been waiting to be taken up for %(time)s: look at the worker's log.")
         text = told % {"time": insight.spell(health.at - waiting)}

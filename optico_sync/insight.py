@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.core.exceptions import FieldError, ValidationError
 from django.db import models, router
@@ -18,7 +19,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from optico_sync import wakeups
+from optico_sync import conf, wakeups
 from optico_sync.attribution import NOTHING, Attribution
 from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import (
@@ -635,6 +636,19 @@ def unseen() -> Unseen:
         last_missed_at=finds[0].started_at if finds else None,
         swept_at=last.finished_at if last else None,
     )
+
+
+def pulse(known: Sequence[VendorCredential], *, behind: Mapping[int, int] | None = None) -> dict[str, Any]:
+    """Does everything run? What the strip on top of the pages shows."""
+    return {
+        "lines": credential_lines(known, behind=behind),
+        "heartbeat": heartbeat(),
+        "captures": captures(),
+        "round": last_round(),
+        "unseen": unseen(),
+        "is_silenced": not conf.options().ENABLED,
+        "installation": installation(),
+    }
 
 
 def installation() -> Comparison:

@@ -14,9 +14,10 @@ from django.test.utils import CaptureQueriesContext
 
 from optico_sync import figures
 from optico_sync.health import Level, health
-from optico_sync.models import OutboxEvent, RelayState, Subject, SyncState, VendorCredential, Worker
+from optico_sync.models import OutboxEvent, RelayState, Subject, Sweep, SyncState, VendorCredential, Worker
 from optico_sync.models.clock import database_now
 from optico_sync.relay import relay_all
+from optico_sync.sweep import sweep
 from tests.helpers import Vendor, deliver, error, make_credential, place
 
 pytestmark = pytest.mark.django_db
@@ -142,6 +143,15 @@ def test_changes_that_were_lost_are_degraded_for_a_day(worker: Worker) -> None:
     assert codes() == []
 
 
+def test_a_sweep_that_no_longer_comes_is_a_reason_to_look(credential: VendorCredential, worker: Worker) -> None:
+    for _chunk in sweep():
+        pass
+    assert codes() == []
+    Sweep.objects.update(finished_at=ago(hours=1, minutes=1))
+    assert (health().level, codes()) == (Level.DEGRADED, ["not_swept"])
+    assert health().as_dict()["sweep"]["swept_at"]
+
+
 def test_the_worst_comes_first(credential: VendorCredential) -> None:
     VendorCredential.objects.update(opened_at=ago(minutes=1), failures=5)
     assert codes() == ["no_worker", "not_answering"]
@@ -180,7 +190,7 @@ def test_it_costs_the_same_however_many_there_are(credential: VendorCredential, 
         place(f"2{number}")
     make_credential(name="second")
     relay_all()
-    assert cost() == before == 11
+    assert cost() == before == 13
 
 
 def test_totals_of_very_many_orders_are_those_a_worker_counted(
@@ -199,7 +209,7 @@ def test_totals_of_very_many_orders_are_those_a_worker_counted(
         counted = health().as_dict()["credentials"]
     assert [(one["totals"]["waiting"], one["orders"]) for one in counted] == [(2, 2)] * 2
     assert all(one["counted_at"] for one in counted)
-    assert len(queries) <= 11
+    assert len(queries) <= 13
 
 
 def test_it_tells_no_personal_data(credential: VendorCredential, worker: Worker) -> None:

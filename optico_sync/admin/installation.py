@@ -20,13 +20,14 @@ def may_configure(request: HttpRequest) -> bool:
     return request.user.has_perm("optico_sync.change_vendorcredential")
 
 
+def buttons(request: HttpRequest) -> dict[str, Any]:
+    """What the buttons of ``_installation.html`` need."""
+    return {"sandbox_url": verbs.SANDBOX_URL, "can_configure": may_configure(request)}
+
+
 def banner(request: HttpRequest) -> dict[str, Any]:
-    """What ``_installation.html`` shows, on every page that has it."""
-    return {
-        "installation": insight.installation(),
-        "sandbox_url": verbs.SANDBOX_URL,
-        "can_configure": may_configure(request),
-    }
+    """What ``_installation.html`` shows, on pages without the strip."""
+    return {"installation": insight.installation(), **buttons(request)}
 
 
 def answer(request: HttpRequest) -> None:

@@ -22,9 +22,9 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from optico_sync import conf, insight
+from optico_sync import insight
 from optico_sync.admin.badges import CSS, render_standings
-from optico_sync.admin.installation import banner, may_configure
+from optico_sync.admin.installation import buttons, may_configure
 from optico_sync.admin.order_filters import (
     AttributedFilter,
     CredentialFilter,
@@ -98,15 +98,7 @@ class StandingAdmin(ReadOnlyAdmin):
         return super().changelist_view(request, {"title": self.list_title, **pulse, **(extra_context or {})})
 
     def _pulse(self, request: HttpRequest) -> dict[str, Any]:
-        return {
-            "lines": insight.credential_lines(known_credentials(request)),
-            "heartbeat": insight.heartbeat(),
-            "captures": insight.captures(),
-            "round": insight.last_round(),
-            "is_silenced": not conf.options().ENABLED,
-            "unseen": insight.unseen(),
-            **banner(request),
-        }
+        return {**insight.pulse(known_credentials(request)), **buttons(request)}
 
     @admin.display(description=gettext_lazy("attributed"))
     def attributed(self, subject: Subject) -> str:

@@ -52,6 +52,8 @@ def _of_machinery(found: Health) -> Iterator[Metric]:
         yield GaugeMetricFamily("optico_sync_worker_beat_timestamp_seconds", told, value=heard.beat_at.timestamp())
     told = "Changes in the shop that could not be recorded."
     yield CounterMetricFamily("optico_sync_missed_captures", told, value=found.captures.missed)
+    told = "Changes of the last seven days that the sweep found and capture missed."
+    yield GaugeMetricFamily("optico_sync_sweep_found", told, value=found.unseen.missed)
     told = "How long captured changes wait to be taken up, beyond half a minute."
     waiting = _age(found.captures.waiting_since, found.at)
     yield GaugeMetricFamily("optico_sync_captures_waiting_seconds", told, value=waiting)

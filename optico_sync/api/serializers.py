@@ -232,6 +232,11 @@ class CapturesSerializer(serializers.Serializer):
     waiting_since = serializers.DateTimeField(allow_null=True)
 
 
+class SweepSerializer(serializers.Serializer):
+    found = serializers.IntegerField()
+    swept_at = serializers.DateTimeField(allow_null=True)
+
+
 class HealthSerializer(serializers.Serializer):
     """As ``health().as_dict()`` gives it; `optico_health --json` prints the same."""
 
@@ -241,6 +246,7 @@ class HealthSerializer(serializers.Serializer):
     credentials = CredentialHealthSerializer(many=True)
     worker = WorkerSerializer()
     captures = CapturesSerializer()
+    sweep = SweepSerializer()
 
 
 def timeline_facts(timeline: Timeline, *, bodies: bool) -> dict[str, Any]:

@@ -174,6 +174,9 @@ class OscarShop(MappedShop):
                 f"{conf.SETTING}['SHOP'] is 'oscar', and INSTALLED_APPS lacks Oscar's {', '.join(sorted(missing))}."
             )
         super().__init__(_with(ORDER, order or {}), _with(CART, cart or {}))
+        if PLACED in self.known_statuses():
+            # A trigger would write the empty status as it stands, and no status would ever be told.
+            self.columns = None
 
     def facts(self, instance: models.Model) -> Facts:
         facts = super().facts(instance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import template
@@ -9,12 +10,15 @@ from django.utils.formats import date_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
-from optico_sync import figures, insight, setup
+from optico_sync import coverage, figures, insight, setup
 from optico_sync.charts import Chart, Series
 from optico_sync.installation import SANDBOX_URL
 from optico_sync.models import SyncState, VendorCredential
 
 register = template.Library()
+
+#: A fall of the share of credited orders that the page warns of; alerts have a threshold of their own.
+FALL_PERCENT = 30
 
 
 @register.inclusion_tag("optico_sync/overview.html", takes_context=True)
@@ -24,27 +28,24 @@ def overview(context: Any) -> dict[str, Any]:
     if not request.user.has_perm("optico_sync.view_subject"):
         return {"may_see": False}
     credentials = insight.credentials()
+    days = coverage.attribution_coverage(coverage.BASELINE_DAYS + 2)
     totals = {credential.pk: figures.totals(credential) for credential in credentials}
     behind = {pk: counted.behind for pk, counted in totals.items() if counted}
     return {
         "may_see": True,
         "can_configure": request.user.has_perm("optico_sync.change_vendorcredential"),
-        "lines": insight.credential_lines(credentials, behind=behind),
-        "heartbeat": insight.heartbeat(),
-        "captures": insight.captures(),
-        "installation": insight.installation(),
+        **insight.pulse(credentials, behind=behind),
         "sandbox_url": SANDBOX_URL,
         "oldest": insight.oldest_waiting(credentials),
         "steps": setup.steps(credentials),
         "states": SyncState.State.choices,
         "totals": [totals[credential.pk] or credential for credential in credentials],
-        "charts": _charts(credentials),
+        "charts": [*_charts(credentials), _coverage_chart(days)] if credentials else [],
+        "fall": coverage.attribution_fall(days, percent=FALL_PERCENT),
     }
 
 
 def _charts(credentials: list[VendorCredential]) -> list[Chart]:
-    if not credentials:
-        return []
     hours = figures.by_hour(credentials)
     labels = [_clock(hour.began_at) for hour in hours]
     waiting = dict(figures.waiting(credentials))
@@ -73,6 +74,20 @@ def _charts(credentials: list[VendorCredential]) -> list[Chart]:
             ],
         ),
     ]
+
+
+def _coverage_chart(days: Sequence[coverage.Day]) -> Chart:
+    return Chart(
+        title=_("Orders credited to a visit or a call, in percent"),
+        labels=[date_format(day.day, "j M") for day in days],
+        series=[
+            Series(
+                name=_("credited"),
+                tone="good",
+                values=[None if day.share is None else round(100 * day.share) for day in days],
+            )
+        ],
+    )
 
 
 def _clock(moment: Any) -> str:

@@ -107,7 +107,7 @@ def test_metrics_cost_the_same_however_many_orders_there_are(monitor: Api, crede
     make_credential(name="second")
     relay_all()
     # The caller and its two kinds of permissions, then those of ``health``.
-    assert cost() == one == 14
+    assert cost() == one == 16
 
 
 def test_metrics_name_no_order(monitor: Api, in_sync: Subject) -> None:

@@ -318,3 +318,12 @@ def test_a_wrong_name_is_told() -> None:
         OscarShop({"call_id": "gest_email"})
     with pytest.raises(ConfigurationError, match=r"\['ORDER'\]\['lines'\] must be a dict"):
         OscarShop({"lines": "lines"})
+
+
+@override_settings(OSCAR_INITIAL_ORDER_STATUS="", OSCAR_ORDER_STATUS_PIPELINE={})
+def test_triggers_are_refused_where_the_status_placed_stands_for_none() -> None:
+    assert OscarShop().columns is None
+
+
+def test_triggers_know_the_columns_where_every_order_has_a_status() -> None:
+    assert OscarShop().columns
