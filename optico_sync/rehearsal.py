@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from django.db import DatabaseError, router
 from django.utils.functional import Promise
 
-from optico_sync.exceptions import ConfigurationError, EncryptionKeyError
-from optico_sync.models import Rules, VendorCredential
+from optico_sync.exceptions import ConfigurationError, EncryptionKeyError, Unreadable
+from optico_sync.models import Attempt, Rules, Subject, VendorCredential
 from optico_sync.outcome import Kind, Outcome
+from optico_sync.shops import get_shop
 from optico_sync.snapshot import OrderSnapshot
 from optico_sync.vendors import get_vendor, vendor_paths
 from optico_sync.vendors.base import Account, Told, Vendor
@@ -24,6 +25,61 @@ class Rehearsal:
     name: str
     shown: str | Promise
     remark: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """What one vendor was last sent, and what it would be sent now, in lines; each says whether the other side lacks it."""
+
+    credential: VendorCredential
+    sent_at: datetime | None
+    sent: Sequence[tuple[str, bool]]
+    now: Sequence[tuple[str, bool]]
+
+    @property
+    def is_same(self) -> bool:
+        return self.sent_at is not None and not any(differs for _line, differs in (*self.sent, *self.now))
+
+
+def compare(subject: Subject) -> list[Beside]:
+    """For every credential, by its own rules. Redacted on both sides, as attempts are; nothing is sent."""
+    using = router.db_for_read(VendorCredential)
+    shop = get_shop()
+    order = shop.read([subject.key], using=shop.database).get(subject.key)
+    credentials = VendorCredential.objects.using(using).defer("sealed_secrets")
+    return [_beside(subject, order, credential, using) for credential in credentials]
+
+
+def _beside(
+    subject: Subject, order: OrderSnapshot | Unreadable | None, credential: VendorCredential, using: str
+) -> Beside:
+    made = Attempt.objects.using(using).filter(sync_state__subject=subject, sync_state__credential=credential)
+    last = made.filter(outcome=Kind.DELIVERED).order_by("-pk").first()
+    sent = last.request.splitlines() if last else []
+    now = _now(subject, order, credential, using).splitlines()
+    return Beside(
+        credential=credential,
+        sent_at=last.started_at if last else None,
+        sent=[(line, line not in now) for line in sent],
+        now=[(line, line not in sent) for line in now],
+    )
+
+
+def _now(subject: Subject, order: OrderSnapshot | Unreadable | None, credential: VendorCredential, using: str) -> str:
+    try:
+        account = credential.account
+        rules = Rules(credential, using)
+    except (ConfigurationError, EncryptionKeyError) as error:
+        return str(error)
+    admitted = rules.admit(order, subject)
+    told = admitted if isinstance(admitted, Outcome) else rules.tell(admitted.status)
+    if not (isinstance(admitted, Outcome) or isinstance(told, Outcome)):
+        request = rules.build(admitted, told, account=account, now=datetime.now(UTC))
+        if not isinstance(request, Outcome):
+            return request.shown
+        told = request
+    assert isinstance(told, Outcome)  # noqa: S101 - for the type checker
+    return str(credential.explain(told.reason).text)
 
 
 def rehearse(order: OrderSnapshot) -> Iterator[Rehearsal]:

@@ -38,6 +38,7 @@ from optico_sync.admin.readonly import ReadOnlyAdmin
 from optico_sync.admin.verbs import VERBS, act
 from optico_sync.models import Cart, Subject
 from optico_sync.preview import preview
+from optico_sync.rehearsal import compare
 from optico_sync.resync import batched
 
 #: From so many orders on, sending again is shown beforehand; from so many on, their number must be typed.
@@ -227,7 +228,28 @@ class OrderAdmin(StandingAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.act_view)
-        return [path("<int:subject_id>/act/", view, name="optico_sync_subject_act"), *super().get_urls()]
+        compare_ = self.admin_site.admin_view(self.compare_view)
+        return [
+            path("<int:subject_id>/act/", view, name="optico_sync_subject_act"),
+            path("<int:subject_id>/compare/", compare_, name="optico_sync_subject_compare"),
+            *super().get_urls(),
+        ]
+
+    def compare_view(self, request: HttpRequest, subject_id: int) -> HttpResponse:
+        """What each vendor was last sent, beside what it would be sent now."""
+        if not (self.has_view_permission(request) and self.has_resend_permission(request)):
+            raise PermissionDenied
+        subject = get_object_or_404(self.get_queryset(request), pk=subject_id)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Order %(subject)s: last sent, and what would be sent now") % {"subject": subject},
+            "opts": self.opts,
+            "original": subject,
+            "media": self.media,
+            "rows": compare(subject),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/optico_sync/subject/compare.html", context)
 
     def act_view(self, request: HttpRequest, subject_id: int) -> HttpResponse:
         """A button of the order page: ``verb`` for one ``credential``."""
