@@ -29,7 +29,7 @@ class Rehearsal:
 
 @dataclass(frozen=True, kw_only=True)
 class Beside:
-    """What one vendor was last sent, and what it would be sent now, in lines; each says whether the other side lacks it."""
+    """What one vendor was last sent, and what it would be sent now: lines, and whether the other side lacks them."""
 
     credential: VendorCredential
     sent_at: datetime | None
