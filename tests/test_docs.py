@@ -46,3 +46,9 @@ def test_every_picture_is_there() -> None:
 def test_every_kind_of_alert_is_in_the_table() -> None:
     table = README.split("\n## Alerts\n")[1].split("\n## ")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == AlertKind.values
+
+
+def test_no_row_of_a_table_stands_twice() -> None:
+    for table in re.split(r"\n(?!\|)", README):
+        names = re.findall(r"^\| (`[^`]+`) \|", table, re.MULTILINE)
+        assert len(names) == len(set(names)), names
