@@ -128,6 +128,7 @@ def test_it_is_told_after_the_record_is_committed(credential: Any, vendor: Vendo
 
 
 @pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_a_worker_that_lost_its_lease_says_nothing(credential: Any, ear: Ear) -> None:
     place()
 

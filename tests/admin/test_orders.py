@@ -231,7 +231,8 @@ def test_list_costs_the_same_however_long(queries: Callable[[], int], django_ass
         queries()
         counts.append(queries())
     assert len(set(counts)) == 1, counts
-    assert counts[0] <= 17
+    # PostgreSQL is asked which cluster this is.
+    assert counts[0] <= 17 + 3 * (connection.vendor == "postgresql")
 
 
 def test_count_is_bounded(viewer: Client, credential: VendorCredential, monkeypatch: pytest.MonkeyPatch) -> None:
