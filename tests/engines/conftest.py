@@ -11,22 +11,23 @@ from tests.settings import OPTICO_SYNC
 
 
 @pytest.fixture(autouse=True)
-def bell(_django_db_marker: None) -> Iterator[None]:
+def bell(request: pytest.FixtureRequest, _django_db_marker: None) -> Iterator[None]:
     """A bell that knows nothing of earlier tests, and has told everything before the tables are emptied.
 
     It comes after the database, so that it goes before it.
     """
     wakeups._new_bell()
+    if request.node.get_closest_marker("django_db"):
+        # A bell that rang in a test that is rolled back has committed its wake-up all the same.
+        Wakeup.objects.all().delete()
     yield
     wait_until(lambda: not wakeups._bell._times, 30)
 
 
 @pytest.fixture
-def engine(db: None) -> Iterator[type[RecordingEngine]]:
+def engine() -> Iterator[type[RecordingEngine]]:
     """The settings name the engine that remembers."""
     RecordingEngine.reset()
-    # A bell that rang in a test without transactions of its own has committed its wake-up.
-    Wakeup.objects.all().delete()
     with override_settings(OPTICO_SYNC={**OPTICO_SYNC, "ENGINE": PATH}):
         yield RecordingEngine
     RecordingEngine.reset()
