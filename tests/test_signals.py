@@ -134,6 +134,8 @@ def test_a_worker_that_lost_its_lease_says_nothing(credential: Any, ear: Ear) ->
 
     def slow(form: dict[str, str]) -> Any:
         SyncState.objects.update(lease="somebody else")
+        # This thread's own: nobody else would close it.
+        connection.close()
         return reply()
 
     deliver(credential, sender=Vendor(slow))

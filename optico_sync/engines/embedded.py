@@ -88,6 +88,8 @@ class EmbeddedWorker:
                     wakeups.note_round()
                 except Exception as error:
                     self._complain("heartbeat", error)
+                    # A connection that the database has cut would stay so, and new lanes would never start.
+                    close_old_connections()
                 self.stop.wait(BEAT if self._lanes else min(BEAT, 1.0))
         finally:
             self.stop.set()
