@@ -11,9 +11,8 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from optico_sync import conf, wakeups
-from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import StatusMapping, VendorCredential, Worker
-from optico_sync.shops import get_shop
+from optico_sync.shops import has_shop
 
 MIDDLEWARE = "optico_sync.middleware.VisitMiddleware"
 
@@ -36,7 +35,7 @@ def steps(credentials: Sequence[VendorCredential]) -> list[Step]:
     found = [
         Step(
             label=_("The shop's order model is named"),
-            is_done=_has_shop(),
+            is_done=has_shop(),
             cure=_("Ask your developer to name the order model in OPTICO_SYNC['ORDER']; manage.py check says how."),
         ),
         Step(
@@ -95,11 +94,3 @@ def _steps_of(credential: VendorCredential) -> list[Step]:
             credential=credential,
         ),
     ]
-
-
-def _has_shop() -> bool:
-    try:
-        get_shop()
-    except ConfigurationError:
-        return False
-    return True

@@ -28,7 +28,7 @@ from optico_sync.models.clock import database_now
 from optico_sync.models.contents import note_contents
 from optico_sync.models.sync import DIFFERS
 from optico_sync.relay import relay
-from optico_sync.shops import get_shop
+from optico_sync.shops import get_shop, has_shop
 from optico_sync.shops.content import content_of
 from optico_sync.snapshot import OrderSnapshot
 
@@ -62,22 +62,13 @@ def is_due() -> bool:
     """Whether the recent orders are to be swept now."""
     using = router.db_for_write(Sweep)
     interval = conf.options().SWEEP_INTERVAL
-    if not interval or not conf.options().ENABLED or not _has_shop():
+    if not interval or not conf.options().ENABLED or not has_shop():
         return False
     last = Sweep.objects.using(using).filter(scope=Sweep.Scope.RECENT).order_by("-pk").first()
     if last is None:
         return True
     now = database_now(using)
     return now >= (last.started_at + timedelta(seconds=interval) if last.finished_at else last.leased_until)
-
-
-def _has_shop() -> bool:
-    """The system checks say what is wrong where there is none; there is nothing to compare then."""
-    try:
-        get_shop()
-    except ConfigurationError:
-        return False
-    return True
 
 
 def sweep(scope: str = Sweep.Scope.RECENT, *, stop: threading.Event | None = None) -> Iterator[Sweep]:

@@ -38,6 +38,15 @@ def get_shop() -> ShopAdapter:
     return adapter
 
 
+def has_shop() -> bool:
+    """Whether the settings name a shop that can be read; where they do not, the system checks say what is wrong."""
+    try:
+        get_shop()
+    except ConfigurationError:
+        return False
+    return True
+
+
 def event_databases() -> list[str]:
     """Where the shop's orders and carts live, and so the events of their saves."""
     try:
