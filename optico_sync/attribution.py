@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from django.http import HttpRequest
@@ -46,6 +47,8 @@ class Attribution:
 
     def or_else(self, other: Attribution) -> Attribution:
         """Fill what is empty here from ``other``: the first non-empty value wins."""
+        if other is NOTHING:
+            return self
         return Attribution(
             visit_id=self.visit_id or other.visit_id,
             call_id=self.call_id or other.call_id,
@@ -114,9 +117,9 @@ class RequestAttribution:
         self._cookies = cookies
 
     def attribution(self) -> Attribution:
-        seen = self._seen()
-        return NOTHING if seen.visit_id and self._is_staff() else seen
+        return NOTHING if self._seen.visit_id and self._is_staff() else self._seen
 
+    @cached_property
     def _seen(self) -> Attribution:
         for name in self._cookies:
             if visit_id := clean_visit_id(self._request.COOKIES.get(name)):

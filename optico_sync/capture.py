@@ -1,7 +1,8 @@
-"""Capture: every save of an order or cart, or of what belongs to it, becomes one row in the shop's own transaction.
+"""Capture: every save of an order or cart, or of what belongs to it, is told by a row in the shop's own transaction.
 
-It runs inside the shop's checkout. So it makes exactly one round trip, asks the database nothing, and lets nothing
-out: a failure is counted, logged, and told to the relay by the next event that succeeds.
+It runs inside the shop's checkout. So it makes one round trip, and none for what the transaction has told already; it
+asks the database nothing, and lets nothing out: a failure is counted, logged, and told to the relay by the next event
+that succeeds.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from django.apps import apps
-from django.db import connections, models, router, transaction
+from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import signals, sql
+from django.db.models import signals
 from django.utils import timezone
 
 from optico_sync import attribution, conf, wakeups
@@ -25,11 +25,13 @@ from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import OutboxEvent, Subject
 from optico_sync.shops import get_shop
 from optico_sync.shops.base import Reader, Relation
+from optico_sync.told import RELATED, Told, ledger
 
 logger = logging.getLogger(__name__)
 
 _UID = "optico_sync.capture"
 _SAVEPOINT = "optico_sync_capture"
+_LENGTHS = {field.name: field.max_length for field in OutboxEvent._meta.concrete_fields}
 
 _connected: list[tuple[signals.ModelSignal, type[models.Model], str]] = []
 _missed = 0
@@ -46,8 +48,10 @@ def connect() -> None:
             logger.error("No order is captured: %s", error)
         return
     for kind, reader in shop.readers.items():
-        _watch(reader.model, _subject_receiver(kind, reader, OutboxEvent.Change.SAVED), signals.post_save, kind)
-        _watch(reader.model, _subject_receiver(kind, reader, OutboxEvent.Change.DELETED), signals.post_delete, kind)
+        _watch(reader.model, _subject_receiver(kind, reader, OutboxEvent.Change.SAVED.value), signals.post_save, kind)
+        _watch(
+            reader.model, _subject_receiver(kind, reader, OutboxEvent.Change.DELETED.value), signals.post_delete, kind
+        )
         for relation in reader.relations:
             receiver = _related_receiver(kind, relation)
             _watch(relation.model, receiver, signals.post_save, f"{kind}.{relation.path}")
@@ -82,13 +86,10 @@ def set_attribution(
         return False
     try:
         model = type(order) if isinstance(order, models.Model) else get_shop().model
-        _insert(
-            using or router.db_for_write(model),
-            kind=Subject.Kind.ORDER.value,
-            key=_key(model._meta.pk, key),
-            change=OutboxEvent.Change.ATTRIBUTED,
-            seen=seen,
+        event = Told(
+            Subject.Kind.ORDER.value, _key(model._meta.pk, key), OutboxEvent.Change.ATTRIBUTED.value, seen=seen
         )
+        _insert(using or router.db_for_write(model), event)
     except Exception as error:
         _count_missed(error)
         return False
@@ -109,88 +110,49 @@ def _watch(model: type[models.Model], receiver: Callable[..., None], signal: sig
             _connected.append((signal, sender, uid))
 
 
-def _subject_receiver(kind: str, reader: Reader, change: str) -> Callable[..., None]:
-    def subject_changed(
+def _receiver(event_of: Callable[[Any, Attribution, bool], Told | None]) -> Callable[..., None]:
+    def changed(
         sender: Any = None, instance: Any = None, raw: bool = False, using: str | None = None, **kwargs: Any
     ) -> None:
         if raw or instance is None:
             return
         try:
-            if not conf.options().ENABLED:
+            options, seen = conf.options(), attribution.current()
+            by_triggers = options.CAPTURE == "triggers"
+            if not options.ENABLED or (by_triggers and seen == NOTHING):
+                # Triggers write what changed; all that they cannot know is whose it is.
                 return
-            alias, key = using or router.db_for_write(sender), _key(instance._meta.pk, instance.pk)
-            if conf.options().CAPTURE == "triggers":
-                _add_attribution(alias, kind, key)
-                return
-            facts = reader.facts(instance)
-            _insert(
-                alias,
-                kind=kind,
-                key=key,
-                change=change,
-                reference=facts.reference,
-                status=facts.status,
-                seen=facts.attribution.or_else(attribution.current()),
-            )
+            if event := event_of(instance, seen, by_triggers):
+                _insert(using or router.db_for_write(sender), event)
         except Exception as error:
             _count_missed(error)
 
-    return subject_changed
+    return changed
+
+
+def _subject_receiver(kind: str, reader: Reader, change: str) -> Callable[..., None]:
+    def event_of(instance: models.Model, seen: Attribution, by_triggers: bool) -> Told:
+        key = _key(instance._meta.pk, instance.pk)
+        if by_triggers:
+            return Told(kind, key, RELATED, seen=seen)
+        facts = reader.facts(instance)
+        seen = facts.attribution.or_else(seen)
+        return Told(kind, key, change, reference=facts.reference, status=facts.status, seen=seen)
+
+    return _receiver(event_of)
 
 
 def _related_receiver(kind: str, relation: Relation) -> Callable[..., None]:
     path = "" if relation.owner_field else relation.path
-    field = relation.model._meta.get_field(relation.owner_field or relation.model._meta.pk.attname)
+    field: Any = relation.model._meta.get_field(relation.owner_field or relation.model._meta.pk.attname)
+    while field.remote_field:
+        field = field.target_field
 
-    def related_changed(
-        sender: Any = None, instance: Any = None, raw: bool = False, using: str | None = None, **kwargs: Any
-    ) -> None:
-        if raw or instance is None:
-            return
-        try:
-            if not conf.options().ENABLED:
-                return
-            key = getattr(instance, relation.owner_field) if relation.owner_field else instance.pk
-            if key is None:
-                return
-            alias, key = using or router.db_for_write(sender), _key(field, key)
-            if conf.options().CAPTURE == "triggers":
-                _add_attribution(alias, kind, key, path)
-            else:
-                _insert(
-                    alias,
-                    kind=kind,
-                    key=key,
-                    relation=path,
-                    change=OutboxEvent.Change.RELATED,
-                    seen=attribution.current(),
-                )
-        except Exception as error:
-            _count_missed(error)
+    def event_of(instance: models.Model, seen: Attribution, by_triggers: bool) -> Told | None:
+        key = getattr(instance, relation.owner_field) if relation.owner_field else instance.pk
+        return None if key is None else Told(kind, _key(field, key), RELATED, path, seen=seen)
 
-    return related_changed
-
-
-@dataclass(frozen=True)
-class _Told:
-    """Whose an order or cart is was written in this transaction; a hook, because Django drops it with its savepoint."""
-
-    kind: str
-    key: str
-    relation: str
-    seen: Attribution
-
-    def __call__(self) -> None:
-        pass
-
-
-def _add_attribution(using: str, kind: str, key: str, relation: str = "") -> None:
-    """Where triggers write the changes: add whose it is, once a transaction, and nothing where nobody knows."""
-    told = _Told(kind, key, relation, attribution.current())
-    if told.seen == NOTHING or any(hook[1] == told for hook in connections[using].run_on_commit):
-        return
-    _insert(using, kind=kind, key=key, relation=relation, change=OutboxEvent.Change.RELATED, seen=told.seen)
-    transaction.on_commit(told, using=using)
+    return _receiver(event_of)
 
 
 def _key(field: Any, value: Any) -> str:
@@ -198,58 +160,60 @@ def _key(field: Any, value: Any) -> str:
     return str(field.to_python(value))
 
 
-def _insert(
-    using: str,
-    *,
-    kind: str,
-    key: str,
-    change: str,
-    relation: str = "",
-    reference: str = "",
-    status: str = "",
-    seen: Attribution = NOTHING,
-) -> None:
-    """One INSERT. Raises what the database raises, with the shop's transaction as it was before."""
+def _insert(using: str, event: Told) -> None:
+    """One INSERT, or none where it adds nothing to what this transaction has told.
+
+    Raises what the database raises, with the shop's transaction as it was before.
+    """
     connection = connections[using]
     if connection.needs_rollback:
         # The shop's transaction is lost already: there will be nothing to tell.
         return
+    told = ledger(connection)
+    if told and told.has(event):
+        return
     earlier_losses = _missed
-    values = {
-        "kind": kind,
-        "key": key,
-        "relation": relation,
-        "change": str(change),
-        "reference": reference,
-        "status": status,
+    seen = event.seen
+    texts = {
+        "kind": event.kind,
+        "key": event.key,
+        "relation": event.relation,
+        "change": event.change,
+        "reference": event.reference,
+        "status": event.status,
         "visit_id": seen.visit_id,
         "call_id": seen.call_id,
         "agent": seen.agent,
         "cart_key": seen.cart_key,
         "source": seen.source,
-        "missed": earlier_losses,
-        "created_at": connection.ops.adapt_datetimefield_value(timezone.now()),
-        "relayed_at": None,
     }
-    statement, columns = _statement(using, connection.vendor)
-    parameters = [
-        value[:limit] if limit and isinstance(value := values[name], str) else values[name] for name, limit in columns
-    ]
-    _execute(connection, statement, parameters)
-    if wakeups.is_wanted():
-        transaction.on_commit(wakeups.ring, using=using, robust=True)
+    given = {name: text[: _LENGTHS[name]] for name, text in texts.items() if text}
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    statement = _statement(using, connection.vendor, ("missed", "created_at", *given))
+    _execute(connection, statement, [earlier_losses, now, *given.values()])
+    if told is None and not connection.get_autocommit():
+        # Somebody else than Django commits, and has no hooks.
+        return
+    if (told is None or told.is_empty) and wakeups.is_wanted():
+        connection.on_commit(wakeups.ring, robust=True)
     if earlier_losses:
-        transaction.on_commit(lambda: _settle_missed(earlier_losses), using=using, robust=True)
+        connection.on_commit(lambda: _settle_missed(earlier_losses), robust=True)
+    if told is not None:
+        told.add(event)
 
 
 @lru_cache
-def _statement(using: str, vendor: str) -> tuple[str, tuple[tuple[str, int | None], ...]]:
-    """The INSERT, compiled once by Django for this database, and its columns with their lengths."""
-    fields = [field for field in OutboxEvent._meta.concrete_fields if not field.primary_key]
-    query = sql.InsertQuery(OutboxEvent)
-    query.insert_values(fields, [OutboxEvent(created_at=timezone.now())])
-    ((statement, _parameters),) = query.get_compiler(using=using).as_sql()
-    return statement, tuple((field.name, field.max_length) for field in fields)
+def _statement(using: str, vendor: str, given: tuple[str, ...]) -> str:
+    """The INSERT of the columns ``given``; the others are empty, which takes no parameters."""
+    quote = connections[using].ops.quote_name
+    empty = {
+        field.name: "NULL" if field.null else "''"
+        for field in OutboxEvent._meta.concrete_fields
+        if not field.primary_key and field.name not in given
+    }
+    columns = ", ".join(quote(name) for name in (*given, *empty))
+    values = ", ".join([*["%s"] * len(given), *empty.values()])
+    return f"INSERT INTO {quote(OutboxEvent._meta.db_table)} ({columns}) VALUES ({values})"  # noqa: S608
 
 
 def _execute(connection: BaseDatabaseWrapper, statement: str, parameters: list[Any]) -> None:
@@ -259,7 +223,7 @@ def _execute(connection: BaseDatabaseWrapper, statement: str, parameters: list[A
     transaction by itself, so there a savepoint goes along, in the same round trip.
     """
     with connection.cursor() as cursor:
-        if connection.vendor != "postgresql" or connection.get_autocommit():
+        if connection.vendor != "postgresql" or (not connection.in_atomic_block and connection.get_autocommit()):
             cursor.execute(statement, parameters)
             return
         before, after = f"SAVEPOINT {_SAVEPOINT}", f"RELEASE SAVEPOINT {_SAVEPOINT}"

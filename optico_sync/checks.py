@@ -157,9 +157,12 @@ def check_credentials(databases: Any = None, **kwargs: Any) -> Iterable[CheckMes
 @register(Tags.database)
 def check_triggers(databases: Any = None, **kwargs: Any) -> Iterable[CheckMessage]:
     """Triggers that are missing, out of date or in the way. Only asked for with ``check --database``."""
-    using = triggers.outbox_database()
-    if using not in (databases or ()):
-        return
+    for using in event_databases():
+        if using in (databases or ()):
+            yield from _check_triggers(using)
+
+
+def _check_triggers(using: str) -> Iterable[CheckMessage]:
     are_wanted = conf.options().CAPTURE == "triggers"
     try:
         wrong = list(triggers.problems(using)) if are_wanted else sorted(triggers.installed(using))

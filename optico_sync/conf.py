@@ -23,7 +23,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Every setting with its default. Times are in seconds."""
+    """Every setting with its default. Times are in seconds, unless the name says days."""
 
     #: False silences everything: nothing is captured, nothing is sent.
     ENABLED: bool = True
@@ -62,6 +62,10 @@ class Options:
     SWEEP_INTERVAL: float = 900.0
     #: How far back it looks then.
     SWEEP_WINDOW: float = 7 * 86400.0
+    #: Days that captured changes and attempts are kept, the last attempts of each order aside; 0 for ever.
+    HISTORY_DAYS: int = 90
+    #: Days that a cart is kept after its last change; 0 for ever.
+    CART_DAYS: int = 30
     #: A file of certificate authorities for vendors behind a private one; empty means the usual ones.
     CA_BUNDLE: str = ""
     #: Dotted paths of the API's authentication, permission and throttle classes. Without any, authentication and
@@ -134,6 +138,12 @@ def _count(value: object) -> int:
     return value
 
 
+def _days(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 36500:
+        raise _Wrong("must be a whole number of days, 0 for ever")
+    return value
+
+
 def _networks(value: object) -> tuple[Network, ...]:
     try:
         return tuple(ipaddress.ip_network(item) for item in _texts(value))
@@ -161,6 +171,8 @@ _READERS: dict[str, Callable[[object], Any]] = {
     "ENGINE_OPTIONS": _table,
     "SWEEP_INTERVAL": _seconds(0),
     "SWEEP_WINDOW": _seconds(60, 366 * 86400),
+    "HISTORY_DAYS": _days,
+    "CART_DAYS": _days,
     "CA_BUNDLE": _text,
     "API_AUTHENTICATION": _texts,
     "API_PERMISSIONS": _texts,

@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import statistics
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from django.db import InterfaceError, OperationalError, connections, router, transaction
+from django.db import OperationalError, connections, router, transaction
 from django.db.models import F
 
 from optico_sync import conf, signals
-from optico_sync.exceptions import ConfigurationError, EncryptionKeyError, Unreadable
+from optico_sync.exceptions import ConfigurationError, EncryptionKeyError
 from optico_sync.models import (
     Attempt,
     DeclaredStatus,
     Hour,
+    Job,
     Rules,
     Step,
     Subject,
@@ -33,15 +36,16 @@ from optico_sync.models import (
     VendorCredential,
     Verdict,
 )
-from optico_sync.models.bulk import upsert
+from optico_sync.models.bulk import write
 from optico_sync.models.clock import database_now
 from optico_sync.models.contents import note_contents
-from optico_sync.models.credentials import BREAKER_THRESHOLD, RESUMED_FIELDS, lock_credential
+from optico_sync.models.credentials import BREAKER_THRESHOLD, HEEDED_FIELDS, RESUMED_FIELDS, lock_credential
 from optico_sync.models.installation import Facts, admit, facts_here, recorded_facts
+from optico_sync.models.jobs import count_settled
 from optico_sync.models.sync import REPEAT_DELAYS
 from optico_sync.outcome import Kind, Outcome, Scope, delivered, not_sent, refused
 from optico_sync.pace import Pace
-from optico_sync.shops import get_shop
+from optico_sync.shops import read_all
 from optico_sync.shops.content import content_of
 from optico_sync.snapshot import CART, CartSnapshot, OrderSnapshot
 from optico_sync.transport import Sender, exchange, open_transport
@@ -55,18 +59,28 @@ _FACTS_KEPT = 60.0
 #: The part of a lease that must be left, beyond the vendor's time-out, when a send starts.
 _MARGIN = 2.0
 
+#: Seconds within which a claim should be sent.
+_SPAN = 5.0
+
+#: Seconds of this process's own that a request takes, about. More of them in flight than fit into the vendor's time do
+#: not get out sooner: they only take the interpreter from one another.
+_OWN_TIME = 0.0005
+
 _SIGNALS = {
     SyncState.State.IN_SYNC: signals.delivered,
     SyncState.State.REFUSED: signals.refused,
     SyncState.State.NOT_SENT: signals.not_sent,
 }
 
+#: For each request at once, so many orders of a job are claimed together: a live one finds no more ahead of it.
+_JOB_SHARE = 4
+
 _NOT_TRIED = Outcome(kind=Kind.HELD, reason="")
 
 _SETTLED_FIELDS = [
     "state", "reason", "detail", "queue", "tried", "generation", "answered_generation", "is_forced", "repeats",
     "doubts", "sent_status", "accepted_status", "accepted_is_sale", "refused_status", "fingerprint", "delivered_at",
-    "attempts", "due_at", "lease",
+    "attempts", "due_at", "lease", "job", "before",
 ]  # fmt: skip
 
 
@@ -97,6 +111,8 @@ class _Claim:
     ends: _Deadline
     now: datetime
     pace: Pace
+    #: Whether there were as many as were asked for, so that more may be due.
+    is_full: bool
 
 
 class _Deadline:
@@ -115,9 +131,16 @@ class _Health:
     """The vendor's answers during one batch, counted by all its threads."""
 
     failures: int
+    #: That of the batch before, of which some may still be out.
+    before: _Health | None = None
     answered: bool = False
     stopped_by: Outcome | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether to start nothing more."""
+        return bool(self.stopped_by or (self.before and self.before.stopped_by))
 
     def count(self, outcome: Outcome) -> None:
         with self.lock:
@@ -129,6 +152,23 @@ class _Health:
             self.failures, self.answered = 0, True
             if outcome.scope is Scope.CREDENTIAL:
                 self.stopped_by = outcome
+
+
+@dataclass
+class _Batch:
+    """A claim that is being sent."""
+
+    claim: _Claim
+    plans: list[_Plan]
+    health: _Health
+    sends: list[Future[None]]
+
+    def wait(self) -> None:
+        """Until every request was answered, or was not begun."""
+        for send in self.sends:
+            send.result()
+        # It would keep all batches before alive.
+        self.health.before = None
 
 
 class Lane:
@@ -152,14 +192,46 @@ class Lane:
         self._sender: Sender | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._threads = 0
+        #: The batch that is being sent while the next one is claimed.
+        self._out: _Batch | None = None
+        #: Seconds that the vendor took for a request lately.
+        self._latency: float | None = None
         self._facts: tuple[Facts, float] | None = None
 
-    def deliver(self) -> int:
-        """Claim one batch, send it and settle it. Returns how many orders it held; 0 when nothing is due."""
+    def deliver(self, *, ahead: bool = False) -> int:
+        """Claim one batch, send it and settle it. Returns how many orders were settled; 0 when nothing is due.
+
+        ``ahead`` leaves a batch after which more may be due at its sending, and settles it once the next one is being
+        sent too, so that the vendor is kept busy: ``is_busy`` until then, and ``close`` settles what is left.
+        """
+        last, self._out, settled = self._out, None, 0
+        try:
+            self._out = self._start(last)
+        finally:
+            if last:
+                settled = self._finish(last)
+        if self._out and not (ahead and self._out.claim.is_full):
+            settled += self._finish_out()
+        return settled
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a batch is out."""
+        return self._out is not None
+
+    def close(self) -> int:
+        """Settle what is out, and let the threads and connections go. Returns how many orders were settled."""
+        try:
+            return self._finish_out()
+        finally:
+            self._close_workshop()
+
+    def _start(self, last: _Batch | None) -> _Batch | None:
+        """Claim what is due, and begin to send it after ``last``."""
         claim = self._claim()
         if claim is None:
-            return 0
-        health = _Health(failures=claim.credential.failures)
+            return None
+        health = _Health(failures=claim.credential.failures, before=last.health if last else None)
         try:
             plans = self._plan(claim)
         except Exception:
@@ -167,16 +239,19 @@ class Lane:
             held = SyncState.objects.using(self._using).filter(lease=claim.lease)
             held.update(lease="", due_at=self._clock(self._using))
             raise
-        self._send_all(claim, [plan for plan in plans if plan.request], health)
-        self._settle_surely(claim, plans, health)
-        return len(plans)
+        return _Batch(claim, plans, health, self._send_all(claim, plans, health))
 
-    def close(self) -> None:
-        """Let the threads and connections go."""
-        if self._pool:
-            self._pool.shutdown()
-        if self._sender:
-            self._sender.close()
+    def _finish(self, batch: _Batch) -> int:
+        """Wait for the answers and settle."""
+        batch.wait()
+        self._settle_surely(batch.claim, batch.plans, batch.health)
+        if took := [plan.attempt.duration_ms for plan in batch.plans if plan.attempt]:
+            self._latency = statistics.median(took) / 1000
+        return len(batch.plans)
+
+    def _finish_out(self) -> int:
+        batch, self._out = self._out, None
+        return self._finish(batch) if batch else 0
 
     # claim
 
@@ -210,14 +285,18 @@ class Lane:
             lease = timedelta(seconds=conf.options().LEASE)
             ends = _Deadline(lease.total_seconds())
             limit = conf.options().BATCH_SIZE
-            pace = Pace(credential.rate, credential.next_slot_at, now)
-            limit = min(limit, pace.limit)
+            pace = Pace(credential.rate_at(now), credential.next_slot_at, now)
+            limit = min(limit, pace.limit, self._sendable(credential.concurrency))
             if credential.opened_at:
                 # Half open: one order goes ahead, and nobody else probes until it has settled.
                 limit = 1
                 credential.open_until = now + lease
                 credential.save(update_fields=["open_until"])
-            states = list(due.due(now).select_for_update(skip_locked=True)[:limit])
+            rows = due.due(now).select_for_update(skip_locked=True)
+            states = list(rows.live()[:limit])
+            if not states and limit:
+                share = min(limit, _JOB_SHARE * credential.concurrency, pace.limit_of_jobs)
+                states = list(rows.exclude(job=None)[:share])
             if not states:
                 return None
             token = uuid.uuid4().hex
@@ -235,7 +314,13 @@ class Lane:
                 for state in expired:
                     state.doubts += 1
                 claimed.filter(pk__in=[state.pk for state in expired]).update(doubts=F("doubts") + 1)
-        return _Claim(credential, vendor, account, states, token, ends, now, pace)
+        # Where a worker that dies leaves doubts, no more than one batch is at stake.
+        is_full = len(states) == limit and vendor.upserts
+        return _Claim(credential, vendor, account, states, token, ends, now, pace, is_full)
+
+    def _sendable(self, threads: int) -> int:
+        """How many requests can be sent in a while: nobody else can take what is claimed."""
+        return max(threads, int(threads * _SPAN / self._latency)) if self._latency else conf.options().BATCH_SIZE
 
     def _here(self) -> Facts:
         """What this process knows of itself."""
@@ -250,10 +335,11 @@ class Lane:
         using = self._using
         subjects = Subject.objects.using(using).in_bulk([state.subject_id for state in claim.states])
         rules = Rules(claim.credential, using)
-        snapshots = _read_all(subjects.values())
+        snapshots = read_all((subject.kind, subject.key) for subject in subjects.values())
         # Before anything is sent: the sweep compares with what was read here.
         contents = {key: content_of(order) for key, order in snapshots.get(Subject.Kind.ORDER, {}).items()}
         note_contents([one for one in subjects.values() if one.kind == Subject.Kind.ORDER], contents, using=using)
+        reaching_back = _reaching_back(claim.states, using)
         plans = []
         for state in claim.states:
             subject = subjects[state.subject_id]
@@ -266,10 +352,10 @@ class Lane:
                 outcome = delivered("unchanged") if state.delivered_at else not_sent("never_offered")
                 plan.verdicts = [Verdict(step=step, outcome=outcome, is_final=True)]
                 continue
-            whole = rules.admit(snapshots[subject.kind].get(subject.key), subject)
-            if isinstance(whole, OrderSnapshot) and not whole.lines and not state.delivered_at:
-                # Many shops save an order before its lines; an abandoned payment leaves it so for ever.
-                whole = not_sent("no_lines", is_for_now=True)
+            snapshot = snapshots[subject.kind].get(subject.key)
+            # What the vendor has is kept in step, however old.
+            is_exempt = state.delivered_at is not None or state.job_id in reaching_back
+            whole = rules.admit(snapshot, subject, is_exempt=is_exempt, is_new=not state.delivered_at)
             if isinstance(whole, Outcome):
                 plan.verdicts = [Verdict(step=step, outcome=whole, is_final=True) for step in steps]
             elif isinstance(whole, CartSnapshot):
@@ -314,22 +400,40 @@ class Lane:
 
     # send
 
-    def _send_all(self, claim: _Claim, plans: Sequence[_Plan], health: _Health) -> None:
-        if not plans:
-            return
+    def _send_all(self, claim: _Claim, plans: Sequence[_Plan], health: _Health) -> list[Future[None]]:
+        left = deque(plan for plan in plans if plan.request)
+        if not left:
+            return []
         pool, sender = self._workshop(claim)
-        for _done in pool.map(lambda plan: self._send(plan, claim, sender, health), plans):
-            pass
+        threads = min(self._threads, len(left))
+        if self._latency is not None:
+            threads = min(threads, max(int(self._latency / _OWN_TIME), 2))
+
+        def work() -> None:
+            while left:
+                try:
+                    plan = left.popleft()
+                except IndexError:
+                    return
+                self._send(plan, claim, sender, health)
+
+        return [pool.submit(work) for _ in range(threads)]
 
     def _workshop(self, claim: _Claim) -> tuple[ThreadPoolExecutor, Sender]:
         """Threads and kept-alive connections, as many as the credential allows."""
         threads = claim.credential.concurrency
         if self._pool is None or self._sender is None or threads != self._threads:
-            self.close()
+            self._close_workshop()
             self._threads = threads
             self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"optico_sync-{claim.credential.pk}")
             self._sender = self._make_sender(claim.vendor, threads)
         return self._pool, self._sender
+
+    def _close_workshop(self) -> None:
+        if self._pool:
+            self._pool.shutdown()
+        if self._sender:
+            self._sender.close()
 
     def _send(self, plan: _Plan, claim: _Claim, sender: Sender, health: _Health) -> None:
         """One exchange. Not begun when the worker stops, the vendor is in trouble, or the lease could run out."""
@@ -339,7 +443,7 @@ class Lane:
             plan.verdict = dataclasses.replace(verdict, outcome=_NOT_TRIED)
             return
         too_late = claim.ends.left() < claim.vendor.timeout.total + _MARGIN
-        if self._stop.is_set() or health.stopped_by or too_late:
+        if self._stop.is_set() or health.is_bad or too_late:
             plan.verdict = dataclasses.replace(verdict, outcome=_NOT_TRIED)
             return
         started_at, began = datetime.now(UTC), time.monotonic()
@@ -396,10 +500,13 @@ class Lane:
             now = self._clock(using)
             is_down = self._judge(claim, plans, health, now)
             rows = list(SyncState.objects.using(using).select_for_update().filter(pk__in=list(by_row)).order_by("pk"))
+            settled: dict[int, Counter[tuple[str, str]]] = {}
             for row in rows:
                 plan = by_row[row.pk]
+                if row.is_erased and plan.attempt:
+                    plan.attempt.erase()
                 if row.lease == claim.lease:
-                    before = row.state
+                    before, job_id = row.state, row.job_id
                     verdicts = [*plan.verdicts, plan.verdict] if plan.verdict else plan.verdicts
                     row.settle(
                         verdicts,
@@ -410,13 +517,17 @@ class Lane:
                         upserts=claim.vendor.upserts,
                     )
                     plan.moved = row if row.state != before else None
+                    if job_id and not row.job_id:
+                        settled.setdefault(job_id, Counter())[_became(row)] += 1
                 elif plan.attempt and claim.vendor.upserts:
                     row.doubt(now, repeats=len(REPEAT_DELAYS))
-            upsert(rows, _SETTLED_FIELDS, using=using)
+            write(rows, _SETTLED_FIELDS, using=using)
             if made := [plan.attempt for plan in plans if plan.attempt]:
                 Attempt.objects.using(using).bulk_create(made)
                 Hour.count(claim.credential, made, now=now, using=using)
             self._note_statuses(claim, plans, now)
+            if settled:
+                count_settled(settled, using=using)
 
     def _judge(self, claim: _Claim, plans: Iterable[_Plan], health: _Health, now: datetime) -> bool:
         """Move the credential's breaker, pause and clock. True when the vendor as a whole is not answering."""
@@ -443,16 +554,13 @@ class Lane:
         for outcome in (*outcomes, *unsent):
             if outcome.kind is Kind.REFUSED and outcome.scope is Scope.CREDENTIAL:
                 credential.pause(outcome.reason, outcome.detail, now)
-            if outcome.retry_after is not None:
-                pause_until = now + timedelta(seconds=outcome.retry_after)
-                credential.open_until = max(credential.open_until or now, pause_until)
-        credential.keep_pace(is_too_fast=any(outcome.reason == "rate_limited" for outcome in outcomes), now=now)
+        credential.heed([*outcomes, *unsent], now)
         if any(outcome.kind is Kind.DELIVERED for outcome in outcomes):
             credential.last_delivery_at = now
         credential.save(
             update_fields=[
-                "failures", "opened_at", "open_until", "open_reason", "paused_at", "pause_reason", "pause_detail",
-                "last_delivery_at", "slowdown", "slowed_at",
+                *HEEDED_FIELDS, "failures", "opened_at", "open_reason", "paused_at", "pause_reason", "pause_detail",
+                "last_delivery_at",
             ]
         )  # fmt: skip
         if is_down and not was_open:
@@ -481,6 +589,16 @@ class Lane:
                 status.declare()
 
 
+def _became(row: SyncState) -> tuple[str, str]:
+    """What became of an order that a job sent, and why."""
+    match row.state:
+        case SyncState.State.IN_SYNC if not row.reason:
+            return "done", ""
+        case SyncState.State.REFUSED:
+            return "refused", row.reason
+    return "left_out", row.reason
+
+
 def _announce(plans: Iterable[_Plan], credential: VendorCredential) -> None:
     """Tell the shop's own code. What was in sync without a send is no news."""
     for plan in plans:
@@ -496,31 +614,12 @@ def _pause(credential: VendorCredential, reason: str, detail: str, now: datetime
     logger.warning("Credential %s is paused: %s", credential.pk, reason)
 
 
-def _read_all(
-    subjects: Collection[Subject],
-) -> Mapping[str, Mapping[str, OrderSnapshot | CartSnapshot | Unreadable]]:
-    """All orders and all carts, by kind and key."""
-    keys: dict[str, list[str]] = {}
-    for subject in subjects:
-        keys.setdefault(subject.kind, []).append(subject.key)
-    return {kind: _read_kind(kind, keys[kind]) for kind in keys}
-
-
-def _read_kind(kind: str, keys: Sequence[str]) -> Mapping[str, OrderSnapshot | CartSnapshot | Unreadable]:
-    """All at once; when the adapter fails as a whole, each of them says so and none is lost."""
-    try:
-        reader = get_shop().readers.get(kind)
-        # Carts that the settings no longer name are gone for us.
-        return reader.read(keys, using=reader.database) if reader else {}
-    except (OperationalError, InterfaceError):
-        # The database's trouble, not the orders'.
-        raise
-    except ConfigurationError as error:
-        problem = Unreadable(str(error))
-    except Exception as error:
-        logger.error("The shop's orders or carts could not be read (%s).", type(error).__name__)
-        problem = Unreadable(f"the shop adapter failed ({type(error).__name__})")
-    return dict.fromkeys(keys, problem)
+def _reaching_back(states: Iterable[SyncState], using: str) -> set[int]:
+    """The jobs among those of ``states`` that also send orders from before the start date."""
+    jobs = {state.job_id for state in states if state.job_id}
+    if not jobs:
+        return set()
+    return set(Job.objects.using(using).filter(pk__in=jobs, reaches_back=True).values_list("pk", flat=True))
 
 
 def _hold_left(claim: _Claim, subject: Subject) -> Outcome | None:
@@ -534,12 +633,11 @@ def _hold_left(claim: _Claim, subject: Subject) -> Outcome | None:
 
 def _decide(step: Step, order: OrderSnapshot, rules: Rules, claim: _Claim) -> tuple[Verdict, Request | Outcome]:
     """The verdict to come and its request for this step, or the outcome that needs none."""
-    verdict = Verdict(step=step, outcome=_NOT_TRIED)
     told = rules.tell(step.shop_status)
     if isinstance(told, Outcome):
-        return verdict, told
+        return Verdict(step=step, outcome=_NOT_TRIED), told
     request = rules.build(order, told, account=claim.account, now=claim.now)
-    return dataclasses.replace(verdict, declared=told.status, is_sale=told.is_sale), request
+    return Verdict(step=step, outcome=_NOT_TRIED, declared=told.status, is_sale=told.is_sale), request
 
 
 def _is_in_doubt(doubts: int, claim: _Claim) -> bool:

@@ -13,6 +13,7 @@ from django.db import router
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
+from optico_sync import coverage
 from optico_sync.models import Hour, Reading, Subject, SyncState, VendorCredential
 from optico_sync.models.clock import database_now
 from optico_sync.models.figures import DURATION_CLASSES
@@ -64,7 +65,7 @@ def totals(credential: VendorCredential) -> Totals | None:
 
 
 def totals_of(credentials: Collection[VendorCredential]) -> dict[int, Totals]:
-    """The same by primary key of each credential, without those not counted yet. At most four statements."""
+    """The same by primary key of each credential, without those not counted yet. At most five statements."""
     by_key = {credential.pk: credential for credential in credentials}
     states = SyncState.objects.filter(credential__in=by_key)
     if _is_few(states) and _is_few(Subject.objects.filter(kind=Subject.Kind.ORDER)):
@@ -84,13 +85,13 @@ def take_readings() -> int:
     """Count every credential's orders once, and forget what is too old to be shown. Returns how many were counted."""
     using = router.db_for_write(Reading)
     now = database_now(using)
-    credentials = VendorCredential.objects.using(using).defer("sealed_secrets")
-    readings = [
-        Reading.of(credential, SyncState.objects.using(using).totals(credential), now) for credential in credentials
-    ]
+    credentials = list(VendorCredential.objects.using(using).defer("sealed_secrets"))
+    counted = SyncState.objects.using(using).totals_of(credentials)
+    readings = [Reading.of(credential, counted[credential.pk], now) for credential in credentials]
     Reading.objects.using(using).bulk_create(readings)
     Reading.objects.using(using).filter(at__lt=now - KEPT).delete()
     Hour.objects.using(using).filter(began_at__lt=now - KEPT).delete()
+    coverage.keep_days()
     return len(readings)
 
 

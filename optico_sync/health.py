@@ -1,4 +1,7 @@
-"""Is all well? One answer for a monitor: fine, degraded or broken, why, and the numbers behind it.
+"""What is wrong, and is all well? Here it is found, once, for the monitors and for the alerts.
+
+A finding says since when. How long something may last before it is told is a question of its own: ``Health`` has an
+answer for monitors (fine, degraded or broken, and the numbers behind it), the owner of the shop another for alerts.
 
 No personal data: counts, clocks, reason codes, and the names that the owner gave to the credentials. It takes thirteen
 statements at most, each of them small, however many orders and credentials there are.
@@ -7,17 +10,20 @@ statements at most, each of them small, however many orders and credentials ther
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Any
 
 from django.db import Error as DatabaseError
+from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from optico_sync import conf, figures, insight
 from optico_sync.figures import Totals
-from optico_sync.insight import Captures, CredentialLine, Heartbeat, Unseen, WorkerState
+from optico_sync.insight import Captures, CredentialLine, Heartbeat, Unseen, Waiting, WorkerState
+from optico_sync.models import AlertKind, VendorCredential
 
 #: What should have happened by now: a change taken up, an order sent, a worker started again by cron.
 LATE = timedelta(minutes=15)
@@ -42,16 +48,29 @@ class Level(IntEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Problem:
-    """One thing that is not well. ``code`` is for machines, ``credential`` names the one it is about, if any."""
+class Finding:
+    """One thing that is not well. ``code`` is for machines, ``credential`` the one it is about, if any."""
 
     level: Level
     code: str
     text: str
-    credential: str = ""
+    credential: VendorCredential | None = None
+    #: What tells two of one code apart, such as a status.
+    about: str = ""
+    #: Since when; None where nobody knows.
+    since: datetime | None = None
+    #: How long it may last before it is a problem to a monitor.
+    patience: timedelta = timedelta(0)
+    #: The ``AlertKind`` that an owner may want to be told of; empty where it is for monitors only.
+    kind: str = ""
+
+    def lasts(self, patience: timedelta, now: datetime) -> bool:
+        """Whether it has been so for longer than ``patience``."""
+        return self.since is None or not patience or now - self.since >= patience
 
     def as_dict(self) -> dict[str, str]:
-        return {"level": self.level.word, "code": self.code, "credential": self.credential, "text": self.text}
+        name = self.credential.name if self.credential else ""
+        return {"level": self.level.word, "code": self.code, "credential": name, "text": self.text}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +78,19 @@ class CredentialHealth:
     """What one credential does, and how many orders stand where with it."""
 
     line: CredentialLine
-    #: Empty where there are too many to count at once, and no worker has counted them yet.
-    totals: Mapping[str, int]
-    #: When a worker counted them; None for just now.
-    counted_at: datetime | None
-    #: Since when the order that has waited longest waits; None when none does.
-    oldest_waiting_since: datetime | None
+    #: Orders that wait for it; None when none does.
+    waiting: Waiting | None
+    #: None where nobody counted, or there are too many to count at once and no worker has counted them yet.
+    counted: Totals | None = None
+
+    @property
+    def totals(self) -> Mapping[str, int]:
+        return self.counted.counts if self.counted else {}
+
+    @property
+    def oldest_waiting_since(self) -> datetime | None:
+        """The last change of the order that has waited longest."""
+        return self.waiting.changed_at if self.waiting else None
 
     @property
     def name(self) -> str:
@@ -84,7 +110,7 @@ class CredentialHealth:
             "oldest_waiting_since": _clock(self.oldest_waiting_since),
             "totals": dict(self.totals) or None,
             "orders": sum(self.totals.values()) if self.totals else None,
-            "counted_at": _clock(self.counted_at),
+            "counted_at": _clock(self.counted.read_at if self.counted else None),
         }
 
 
@@ -96,16 +122,30 @@ class Health:
     credentials: tuple[CredentialHealth, ...]
     worker: Heartbeat
     captures: Captures
-    unseen: Unseen
+    unseen: Unseen = Unseen()
 
     @property
     def level(self) -> Level:
         return max((problem.level for problem in self.problems), default=Level.FINE)
 
     @property
-    def problems(self) -> list[Problem]:
-        """Worst first."""
-        return sorted(_problems(self), key=lambda problem: -problem.level)
+    def problems(self) -> list[Finding]:
+        """What has lasted for too long, worst first."""
+        lasting = (finding for finding in self.findings() if finding.lasts(finding.patience, self.at))
+        return sorted(lasting, key=lambda finding: -finding.level)
+
+    def findings(self) -> Iterator[Finding]:
+        """Everything that is not well, however short a time."""
+        if any(credential.line.credential.is_enabled for credential in self.credentials):
+            yield from _machinery(self)
+        for credential in self.credentials:
+            yield from _of_credential(credential)
+        missed_at = self.captures.last_missed_at
+        if missed_at and self.at - missed_at < MISSED_LATELY:
+            told = _(
+                "Changes in the shop could not be recorded: %(count)d so far. Send such orders with optico_resync."
+            )
+            yield Finding(level=Level.DEGRADED, code="missed", text=told % {"count": self.captures.missed})
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: clocks are ISO 8601 text, what is not known is None."""
@@ -130,89 +170,93 @@ class Health:
         }
 
 
-def health() -> Health:
-    """How everything is now, by the database's clock. Raises ``django.db.Error`` when the tables cannot be read."""
+def look(now: datetime | None = None) -> Health:
+    """How everything is, without what takes counting, at ``now`` or by the database's clock."""
     known = insight.credentials()
-    totals = figures.totals_of(known)
-    oldest = insight.waiting_since(known)
+    now = now or insight.workers_now()
+    waiting = insight.waiting(known, now)
     return Health(
-        at=insight.workers_now(),
+        at=now,
         credentials=tuple(
-            _credential_health(line, totals.get(line.credential.pk), oldest.get(line.credential.pk))
+            CredentialHealth(line=line, waiting=waiting.get(line.credential.pk))
             for line in insight.credential_lines(known)
         ),
-        worker=insight.heartbeat(),
-        captures=insight.captures(),
-        unseen=insight.unseen(),
+        worker=insight.heartbeat(now),
+        captures=insight.captures(now),
     )
 
 
-def unreadable(error: DatabaseError) -> Problem:
+def health() -> Health:
+    """How everything is now. Raises ``django.db.Error`` when the tables cannot be read."""
+    found = look()
+    totals = figures.totals_of([one.line.credential for one in found.credentials])
+    counted = (replace(one, counted=totals.get(one.line.credential.pk)) for one in found.credentials)
+    return replace(found, credentials=tuple(counted), unseen=insight.unseen())
+
+
+def unreadable(error: DatabaseError) -> Finding:
     """What ``health`` could not find out. The error's own text may quote a row, so only its type is told."""
     told = _("The database cannot be asked (%(error)s): is it up, and is the app migrated?")
-    return Problem(level=Level.BROKEN, code="database", text=told % {"error": type(error).__name__})
+    return Finding(level=Level.BROKEN, code="database", text=told % {"error": type(error).__name__})
 
 
-def _credential_health(line: CredentialLine, totals: Totals | None, oldest: datetime | None) -> CredentialHealth:
-    return CredentialHealth(
-        line=line,
-        totals=totals.counts if totals else {},
-        counted_at=totals.read_at if totals else None,
-        oldest_waiting_since=oldest,
-    )
+def advised(credential: VendorCredential, code: str) -> str:
+    """What the reason ``code`` means, and what to do."""
+    reason = credential.explain(code)
+    return f"{reason.text} {reason.advice}".strip()
 
 
-def _problems(health: Health) -> Iterator[Problem]:
-    if any(credential.line.credential.is_enabled for credential in health.credentials):
-        yield from _machinery(health)
-    for credential in health.credentials:
-        yield from _of_credential(credential, health.at)
-    missed_at = health.captures.last_missed_at
-    if missed_at and health.at - missed_at < MISSED_LATELY:
-        told = _("Changes in the shop could not be recorded: %(count)d so far. Send such orders with optico_resync.")
-        yield Problem(level=Level.DEGRADED, code="missed", text=told % {"count": health.captures.missed})
-
-
-def _machinery(health: Health) -> Iterator[Problem]:
+def _machinery(health: Health) -> Iterator[Finding]:
     worker, waiting = health.worker, health.captures.waiting_since
     if not conf.options().ENABLED:
         told = _("OPTICO_SYNC['ENABLED'] is False: nothing is captured and nothing is sent.")
-        yield Problem(level=Level.BROKEN, code="disabled", text=told)
-    # One that was stopped may be about to start again, or be cron's.
-    is_between = (
-        worker.worker is not None and worker.state == WorkerState.STOPPED and health.at - worker.worker.beat_at < LATE
-    )
-    if not worker.running and not is_between:
-        told = _("No worker is running, so nothing is sent: start manage.py optico_worker.")
-        yield Problem(level=Level.BROKEN, code="no_worker", text=told)
+        yield Finding(level=Level.BROKEN, code="disabled", text=told)
+    if not worker.running:
+        heard = worker.worker.beat_at if worker.worker else None
+        told = _("A worker was last heard at %(at)s.") % {"at": _moment(heard)} if heard else ""
+        cure = _("No worker is running, so nothing is sent: start manage.py optico_worker.")
+        text = f"{told} {cure}".strip()
+        # One that was stopped may be about to start again, or be cron's.
+        rest = LATE if worker.state == WorkerState.STOPPED else timedelta(0)
+        kind = AlertKind.WORKER
+        yield Finding(level=Level.BROKEN, code="no_worker", kind=kind, since=heard, patience=rest, text=text)
     every, swept_at = timedelta(seconds=conf.options().SWEEP_INTERVAL), health.unseen.swept_at
-    if every and swept_at and health.at - swept_at > SWEEPS_MISSED * every + LATE:
+    if every and swept_at:
         told = _("The orders were last compared with the shop %(time)s ago: look at the worker's log.")
         text = told % {"time": insight.spell(health.at - swept_at)}
-        yield Problem(level=Level.DEGRADED, code="not_swept", text=text)
-    if waiting and health.at - waiting > LATE:
-        told = _("Changes saved in the shop have been waiting to be taken up for %(time)s: look at the worker's log.")
-        text = told % {"time": insight.spell(health.at - waiting)}
-        yield Problem(level=Level.BROKEN, code="not_taken_up", text=text)
+        rest = SWEEPS_MISSED * every + LATE
+        yield Finding(level=Level.DEGRADED, code="not_swept", since=swept_at, patience=rest, text=text)
+    if waiting:
+        text = _("Changes saved in the shop wait to be taken up since %(at)s.") % {"at": _moment(waiting)}
+        kind = AlertKind.WAITING
+        yield Finding(level=Level.BROKEN, code="not_taken_up", kind=kind, since=waiting, patience=LATE, text=text)
 
 
-def _of_credential(credential: CredentialHealth, now: datetime) -> Iterator[Problem]:
-    line = credential.line
+def _of_credential(health: CredentialHealth) -> Iterator[Finding]:
+    line, credential = health.line, health.line.credential
     if line.state == CredentialLine.State.OFF:
         return
-    held = str(line.reason.text)
+    why = advised(credential, credential.hold_reason)
+    about: dict[str, Any] = {"credential": credential, "since": line.since, "text": why}
     if line.state == CredentialLine.State.PAUSED:
-        yield Problem(level=Level.BROKEN, code="paused", credential=credential.name, text=held)
+        yield Finding(level=Level.BROKEN, code="paused", kind=AlertKind.PAUSED, **about)
     elif line.state == CredentialLine.State.SILENT:
-        yield Problem(level=Level.DEGRADED, code="not_answering", credential=credential.name, text=held)
-    elif (since := credential.oldest_waiting_since) and now - since > LATE:
-        told = _("An order has been waiting for %(time)s.")
-        text = told % {"time": insight.spell(now - since)}
-        yield Problem(level=Level.DEGRADED, code="late", credential=credential.name, text=text)
-    if refused := credential.totals.get("refused"):
-        told = _("Orders refused: %(count)d. Each says in the admin what to do; hold those that are to stay so.")
+        yield Finding(level=Level.DEGRADED, code="not_answering", kind=AlertKind.BREAKER, **about)
+    elif health.waiting:
+        since = health.waiting.due_since
+        about |= {"since": since, "text": _("The oldest change waits since %(at)s.") % {"at": _moment(since)}}
+        yield Finding(level=Level.DEGRADED, code="late", kind=AlertKind.WAITING, patience=LATE, **about)
+    if refused := health.totals.get("refused"):
+        told = _(
+            "Orders refused: %(count)d. Each says in the admin what to do; choose “Do not send” for those that are to "
+            "stay so."
+        )
         text = told % {"count": refused}
-        yield Problem(level=Level.DEGRADED, code="refused", credential=credential.name, text=text)
+        yield Finding(level=Level.DEGRADED, code="refused", credential=credential, text=text)
+
+
+def _moment(at: datetime) -> str:
+    return date_format(timezone.localtime(at), "DATETIME_FORMAT")
 
 
 def _clock(moment: datetime | None) -> str | None:

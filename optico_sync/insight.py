@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.apps import apps
+from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import FieldError, ValidationError
 from django.db import models, router
-from django.db.models import Exists, Min, OuterRef, Q
+from django.db.models import Max, Min, Q
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -36,12 +38,14 @@ from optico_sync.models import (
 )
 from optico_sync.models.clock import database_now
 from optico_sync.models.installation import Comparison
+from optico_sync.models.sync import ERASED, time_spent
 from optico_sync.outcome import REASONS, Kind, Reason
 from optico_sync.shops import event_databases, get_shop
 
 #: The most of one order's history that is read at once.
 MAX_CHANGES = 100
 MAX_ATTEMPTS = 50
+MAX_DEEDS = 50
 #: A captured change that is older than this should have been relayed.
 RELAY_LATE = timedelta(seconds=30)
 #: The round should have run since; cron cannot run it more often than every minute.
@@ -56,6 +60,7 @@ _CURED_IN_SETTINGS = frozenset(
         "credential_off", "status_not_sent", "before_start", "new_key",
     ]
 )  # fmt: skip
+_CURED_BY_A_KEY = frozenset(["key_refused", "secret_unreadable", "new_key"])
 
 
 # credentials
@@ -101,6 +106,13 @@ class CredentialLine:
         return self.credential.pause_detail if self.state == self.State.PAUSED else ""
 
     @property
+    def wrong_secret(self) -> str:
+        """The name of the secret to type again, where it is the key that keeps it from sending."""
+        if self.credential.hold_reason not in _CURED_BY_A_KEY:
+            return ""
+        return next((secret.name for secret in self.credential.spec.secrets if secret.is_required), "")
+
+    @property
     def since(self) -> datetime | None:
         return {
             self.State.PAUSED: self.credential.paused_at,
@@ -111,6 +123,23 @@ class CredentialLine:
     @property
     def next_probe(self) -> datetime | None:
         return self.credential.open_until if self.state in (self.State.SILENT, self.State.TRYING) else None
+
+    @property
+    def slowed_to(self) -> float | None:
+        """Requests a second, while the vendor asked for fewer than it usually takes."""
+        try:
+            return self.credential.rate_at(self.now) if self.slowed_until else None
+        except ConfigurationError:
+            return None
+
+    @property
+    def slowed_until(self) -> datetime | None:
+        return self.credential.slowed_until(self.now)
+
+    @property
+    def asked_until(self) -> datetime | None:
+        """Until when the vendor, which answers, asked to be left alone."""
+        return self.credential.asked_until(self.now)
 
     @property
     def last_delivery(self) -> str:
@@ -156,6 +185,7 @@ class DriftRow:
 class Compared:
     """The last comparison of what a credential's vendor holds with the shop; ``run`` is None when there was none."""
 
+    credential: VendorCredential
     run: Reconciliation | None
     #: What happened, where the vendor could not be read.
     problem: str | Promise = ""
@@ -184,9 +214,25 @@ def compared(credential: VendorCredential) -> Compared | None:
         return None
     run = Reconciliation.objects.filter(credential=credential).first()
     if run is None:
-        return Compared(run=None)
+        return Compared(credential=credential, run=None)
     rows = [DriftRow(**{**drift, "kind": Reconciliation.Drift(drift["kind"])}) for drift in run.drifts]
-    return Compared(run=run, problem=credential.explain(run.failure).text, rows=rows)
+    return Compared(credential=credential, run=run, problem=credential.explain(run.failure).text, rows=rows)
+
+
+def last_compared(known: Sequence[VendorCredential]) -> list[Compared]:
+    """The last comparison of each credential whose vendor can be read back, its rows left out. One query, or none."""
+    readable = [credential for credential in known if credential.reads_back]
+    if not readable:
+        return []
+    runs = {run.credential_id: run for run in Reconciliation.objects.filter(credential__in=readable).defer("drifts")}
+    return [
+        Compared(
+            credential=credential,
+            run=(run := runs.get(credential.pk)),
+            problem=credential.explain(run.failure).text if run else "",
+        )
+        for credential in readable
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,8 +245,11 @@ class Oldest:
 
 
 def oldest_waiting(known: Sequence[VendorCredential]) -> Oldest | None:
-    """The order that should have been sent longest ago; what is held by a credential counts too."""
-    due = SyncState.objects.filter(
+    """The order that should have been sent longest ago; what is held by a credential counts too.
+
+    What a job sends has time, here and in ``waiting``.
+    """
+    due = SyncState.objects.live().filter(
         credential__in=known, due_at__lt=timezone.now() - timedelta(seconds=5), is_held=False
     )
     state = due.filter(subject__kind=Subject.Kind.ORDER).order_by("due_at").select_related("subject").first()
@@ -210,14 +259,35 @@ def oldest_waiting(known: Sequence[VendorCredential]) -> Oldest | None:
     return Oldest(order=str(state.subject), credential=credential, since=state.due_at)
 
 
-def waiting_since(known: Collection[VendorCredential]) -> dict[int, datetime]:
-    """By primary key of each credential: the last change of the order that has waited longest for it.
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """What waits for one credential."""
 
-    What rests on purpose does not count. One statement, which reads what waits and nothing else.
-    """
-    orders = SyncState.objects.filter(credential__in=known, subject__kind=Subject.Kind.ORDER)
-    waiting = orders.filter(state__in=SyncState.PENDING).exclude(reason="hold_period")
-    return dict(waiting.order_by().values_list("credential").annotate(Min("subject__changed_at")))
+    #: The last change of the order that has waited longest; None where all of them rest on purpose.
+    changed_at: datetime | None
+    #: Since when an order should have been sent, or is being tried; in the future where all is in time.
+    due_since: datetime
+
+
+def waiting(known: Collection[VendorCredential], now: datetime) -> dict[int, Waiting]:
+    """By primary key of each credential that orders wait for. One statement, which reads only what waits."""
+    orders = SyncState.objects.live().filter(credential__in=known, subject__kind=Subject.Kind.ORDER)
+    found = (
+        orders.filter(state__in=SyncState.PENDING, due_at__isnull=False)
+        .order_by()
+        .values("credential")
+        .annotate(
+            changed_at=Min("subject__changed_at", filter=~Q(reason="hold_period")),
+            due_at=Min("due_at"),
+            tries=Max("attempts", filter=Q(state=SyncState.State.RETRYING)),
+        )
+    )
+    return {
+        row["credential"]: Waiting(
+            changed_at=row["changed_at"], due_since=min(row["due_at"], now - time_spent(row["tries"] or 0))
+        )
+        for row in found
+    }
 
 
 # orders
@@ -267,6 +337,11 @@ class Standing:
         return self.sync.due_at if is_on_its_way and not self.is_being_sent else None
 
     @property
+    def next_try(self) -> int:
+        """Which try of the same thing the next one is."""
+        return self.sync.attempts + 1
+
+    @property
     def next_in(self) -> str:
         """``in 5 s``, or ``now`` when it is overdue."""
         if self.next_at is None:
@@ -306,12 +381,17 @@ class Standing:
         return self.reason_code in _CURED_IN_SETTINGS
 
     @property
+    def is_in_doubt(self) -> bool:
+        """Whether only a look at the vendor can tell what became of the last send."""
+        return self.sync.state == SyncState.State.REFUSED and self.sync.reason == "ambiguous"
+
+    @property
     def can_hold(self) -> bool:
-        return self.sync.pk is not None and not self.sync.is_held
+        return self.sync.pk is not None and not (self.sync.is_held or self.sync.is_erased)
 
     @property
     def can_release(self) -> bool:
-        return self.sync.is_held or self.sync.state == SyncState.State.REFUSED
+        return not self.sync.is_withheld and (self.sync.is_held or self.sync.state == SyncState.State.REFUSED)
 
 
 def standings(
@@ -343,45 +423,6 @@ def standings_by_key(keys: Collection[str]) -> dict[str, tuple[Subject | None, l
     by_key = {subject.key: (subject, rows[subject.pk]) for subject in subjects}
     now = timezone.now()
     return {key: by_key.get(key) or (None, [_standing(None, credential, now) for credential in known]) for key in keys}
-
-
-def orders_where(
-    known: Sequence[VendorCredential], *, state: str = "", reason: str = "", credential_id: int | None = None
-) -> Q:
-    """The subjects that stand like this with one credential, as an owner sees them."""
-    asked = [credential for credential in known if credential_id in (None, credential.pk)]
-    states = SyncState.objects.filter(credential__in=asked)
-    if state:
-        states = states.shown_as(state)
-    if reason:
-        # What waits for a credential shows the credential's reason, not its own.
-        waits = Q(state__in=SyncState.PENDING)
-        hidden = waits & Q(credential__in=[credential for credential in asked if credential.hold_reason])
-        shown = waits & Q(credential__in=[credential for credential in asked if credential.hold_reason == reason])
-        states = states.filter((Q(reason=reason) & ~hidden) | shown)
-    found = Q(pk__in=states.values("subject"))
-    is_never_asked = state in ("", SyncState.State.NOT_SENT) and reason in ("", _NEVER_OFFERED)
-    if is_never_asked and (state or reason):
-        for credential in asked:
-            found |= Q(~Exists(SyncState.objects.filter(subject=OuterRef("pk"), credential=credential)))
-    return found
-
-
-def orders_attributed(to: str) -> Q:
-    """The subjects credited to a ``visit``, to a ``call``, or to ``no`` one."""
-    match to:
-        case "visit":
-            return ~Q(visit_id="")
-        case "call":
-            return ~Q(call_id="")
-        case "no":
-            return Q(visit_id="", call_id="")
-    raise ValueError(f"Orders are attributed to a visit, a call or no one, not to {to!r}.")
-
-
-def orders_named(term: str, kind: str = Subject.Kind.ORDER) -> Q:
-    """By index only: the beginning of a reference, or a whole key. Words are not split."""
-    return Q(reference__startswith=term) | Q(kind=kind, key=term)
 
 
 def attribution_of(key: str) -> Attribution:
@@ -443,6 +484,41 @@ def attribution_facts(subject: Subject) -> list[Fact]:
     ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """A vendor that was sent an order or a cart, and the number under which it knows it."""
+
+    credential: VendorCredential
+    kind: str
+    number: str
+    #: When it was last sent.
+    sent_at: datetime
+    #: False where the vendor refused it, or nobody knows whether it arrived.
+    is_accepted: bool
+    #: When the vendor writes to the customer, where that is still to come.
+    mail_at: datetime | None
+
+
+def holders(subjects: Collection[Subject]) -> list[Holder]:
+    """Who was sent these orders and carts, as far as is known, whether or not it was accepted. Three queries."""
+    found = standings(subjects)
+    rows = [(subject, row) for subject in subjects for row in found[subject.pk]]
+    made = Attempt.objects.filter(sync_state__in=[row.sync.pk for _subject, row in rows if row.sync.pk])
+    last = dict(made.order_by().values_list("sync_state").annotate(Max("started_at")))
+    return [
+        Holder(
+            credential=row.credential,
+            kind=subject.kind,
+            number=row.credential.held_as(str(subject)),
+            sent_at=sent_at,
+            is_accepted=row.sync.delivered_at is not None,
+            mail_at=row.mail_at if row.sync.delivered_at and row.mail_at and row.mail_at > row.now else None,
+        )
+        for subject, row in rows
+        if (sent_at := last.get(row.sync.pk) or row.sync.delivered_at)
+    ]
+
+
 # one order's time line
 
 
@@ -482,30 +558,45 @@ class Exchange:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Deed:
+    """What somebody did in an admin, by Django's log: to the order in the shop, or by a verb of ours."""
+
+    at: datetime
+    who: str
+    told: str
+    is_ours: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Timeline:
     """Newest first. ``more_changes`` and ``more_attempts`` say that older ones were left out."""
 
-    entries: list[Change | Exchange]
+    entries: list[Change | Exchange | Deed]
     more_changes: bool
     more_attempts: bool
+    #: Days that history is kept, where the order is older than that; 0 where nothing can be missing.
+    kept_days: int
 
 
 def timeline(subject: Subject, rows: Iterable[Standing], *, bodies: bool = False) -> Timeline:
-    """What happened to ``subject``. Requests and answers are only read when ``bodies`` are asked for.
+    """What happened to ``subject``, and who did it. Requests and answers are only read when ``bodies`` are asked for.
 
-    Four queries, and one for every kind of related object that must be looked up.
+    Five queries, and one for every kind of related object that must be looked up.
     """
     events = _events(subject)
     by_state = {row.sync.pk: row.credential for row in rows if row.sync.pk}
     made = Attempt.objects.filter(sync_state__in=list(by_state)).order_by("-pk")
     attempts = list((made if bodies else made.defer("request", "answer"))[: MAX_ATTEMPTS + 1])
-    entries: list[Change | Exchange] = [_change(event) for event in events[:MAX_CHANGES]]
+    entries: list[Change | Exchange | Deed] = [_change(event) for event in events[:MAX_CHANGES]]
+    entries += _deeds(subject)
     entries += [
         Exchange(at=attempt.started_at, attempt=attempt, credential=by_state[attempt.sync_state_id])
         for attempt in attempts[:MAX_ATTEMPTS]
     ]
     entries.sort(key=lambda entry: entry.at, reverse=True)
+    kept = conf.options().HISTORY_DAYS
     return Timeline(
+        kept_days=kept if timezone.now() - subject.created_at > timedelta(days=kept) else 0,
         entries=list(_collapse(entries)),
         more_changes=len(events) > MAX_CHANGES,
         more_attempts=len(attempts) > MAX_ATTEMPTS,
@@ -549,9 +640,9 @@ def workers_now() -> datetime:
     return database_now(router.db_for_write(Worker))
 
 
-def heartbeat() -> Heartbeat:
+def heartbeat(now: datetime | None = None) -> Heartbeat:
     """Does anybody deliver?"""
-    now = workers_now()
+    now = now or workers_now()
     workers = list(Worker.objects.order_by("-beat_at")[:100])
     running = [worker for worker in workers if worker_state(worker, now) == WorkerState.RUNNING]
     if not workers:
@@ -593,20 +684,19 @@ class Captures:
     waiting_since: datetime | None = None
 
 
-def captures() -> Captures:
+def captures(now: datetime | None = None) -> Captures:
     """Is what the shop saves taken up?"""
-    relay = RelayState.objects.first()
-    waiting = min(filter(None, map(_late_since, event_databases())), default=None)
-    if relay is None:
-        return Captures(waiting_since=waiting)
-    return Captures(missed=relay.missed_captures, last_missed_at=relay.last_missed_at, waiting_since=waiting)
+    now = now or timezone.now()
+    relay = RelayState.objects.first() or RelayState()
+    late = [at for at in map(_oldest_event, event_databases()) if at and now - at > RELAY_LATE]
+    since = min(late, default=None)
+    return Captures(missed=relay.missed_captures, last_missed_at=relay.last_missed_at, waiting_since=since)
 
 
-def _late_since(using: str) -> datetime | None:
-    """Since when the oldest change captured in the database ``using`` waits, where that is too long."""
+def _oldest_event(using: str) -> datetime | None:
+    """When the oldest change was saved that no relay has taken up, of those captured in the database ``using``."""
     oldest = OutboxEvent.objects.using(using).filter(relayed_at__isnull=True).order_by("pk")
-    times = oldest.values_list("created_at", flat=True)[:1]
-    return next((at for at in times if timezone.now() - at > RELAY_LATE), None)
+    return oldest.values_list("created_at", flat=True).first()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -646,6 +736,7 @@ def pulse(known: Sequence[VendorCredential], *, behind: Mapping[int, int] | None
         "captures": captures(),
         "round": last_round(),
         "unseen": unseen(),
+        "comparisons": last_compared(known),
         "is_silenced": not conf.options().ENABLED,
         "installation": installation(),
     }
@@ -673,7 +764,8 @@ def _standing(
     state: SyncState | None, credential: VendorCredential, now: datetime, subject: Subject | None = None
 ) -> Standing:
     if state is None:
-        state = SyncState(state=SyncState.State.NOT_SENT, reason=_NEVER_OFFERED)
+        reason = ERASED if subject and subject.erased_at else _NEVER_OFFERED
+        state = SyncState(state=SyncState.State.NOT_SENT, reason=reason)
     # Loaded once for all orders; asking the row would be a query each, secrets included.
     state.credential = credential
     if subject is None:
@@ -682,12 +774,17 @@ def _standing(
     return Standing(credential=credential, sync=state, status_at=status_at, now=now, kind=subject.kind)
 
 
-def _events(subject: Subject) -> list[OutboxEvent]:
-    """The newest changes of an order and of what belongs to it, newest first, one more than is shown."""
+def events_of(subject: Subject) -> models.QuerySet[OutboxEvent]:
+    """The captured changes of an order or cart and of what belongs to it."""
     whose = Q(relation="", key=subject.key)
     for path, keys in _related_keys(subject):
         whose |= Q(relation=path, key__in=keys)
-    events = OutboxEvent.objects.using(_database_of(subject.kind)).filter(whose, kind=subject.kind).order_by("-pk")
+    return OutboxEvent.objects.using(_database_of(subject.kind)).filter(whose, kind=subject.kind)
+
+
+def _events(subject: Subject) -> list[OutboxEvent]:
+    """The newest of them, newest first, one more than is shown."""
+    events = events_of(subject).order_by("-pk")
     # Two questions, because each has an index of its own.
     waiting = list(events.filter(relayed_at__isnull=True)[: MAX_CHANGES + 1])
     relayed = list(events.filter(relayed_at__isnull=False)[: MAX_CHANGES + 1])
@@ -723,8 +820,29 @@ def _change(event: OutboxEvent) -> Change:
     )
 
 
-def _collapse(entries: Iterable[Change | Exchange]) -> Iterator[Change | Exchange]:
-    last: Change | Exchange | None = None
+def _deeds(subject: Subject) -> list[Deed]:
+    """The newest that Django's admin log has of it, where the shop has the admin."""
+    if not apps.is_installed("django.contrib.admin"):
+        return []
+    ours = ContentType.objects.get_for_model(Subject)
+    whose = Q(content_type=ours, object_id=str(subject.pk))
+    with contextlib.suppress(ConfigurationError, KeyError):
+        shops = ContentType.objects.get_for_model(get_shop().readers[subject.kind].model)
+        whose |= Q(content_type=shops, object_id=subject.key)
+    entries = apps.get_model("admin", "LogEntry").objects.filter(whose).select_related("user").order_by("-pk")
+    return [
+        Deed(
+            at=entry.action_time,
+            who=entry.user.get_username(),
+            told=entry.get_change_message() or str(entry),
+            is_ours=entry.content_type_id == ours.pk,
+        )
+        for entry in entries[:MAX_DEEDS]
+    ]
+
+
+def _collapse(entries: Iterable[Change | Exchange | Deed]) -> Iterator[Change | Exchange | Deed]:
+    last: Change | Exchange | Deed | None = None
     for entry in entries:
         if isinstance(last, Change) and isinstance(entry, Change) and last.absorbs(entry):
             last = replace(last, first_at=entry.first_at, count=last.count + 1)

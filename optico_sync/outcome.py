@@ -79,6 +79,9 @@ REASONS: dict[str, Reason] = {
             "vendor: give this credential a prefix of its own."
         ),
     ),
+    "confirmed": Reason(
+        _("Somebody looked at the vendor: it is there."), _("Nothing to do: no clear answer had come to the last send.")
+    ),
     # retry
     "timeout": Reason(_("The vendor did not answer in time."), _WAIT),
     "dropped": Reason(_("The connection broke before an answer came."), _WAIT),
@@ -160,7 +163,10 @@ REASONS: dict[str, Reason] = {
     ),
     "ambiguous": Reason(
         _("No clear answer came, so it is not known whether the vendor has this order."),
-        _("Look at the vendor whether the order is there. If it is not, choose “Send again”; else leave it as it is."),
+        _(
+            "Look at the vendor whether the order is there. If it is, choose “It is there”. If it is not, choose “Send "
+            "again”, or “Do not send” to leave it at that."
+        ),
     ),
     "no_items": Reason(
         _("No line of the order can be sent, and the vendor requires one."),
@@ -241,6 +247,9 @@ REASONS: dict[str, Reason] = {
     ),
     "held_by_operator": Reason(_("Held by hand."), _("Choose “release” when it may be sent.")),
     # not sent
+    "withheld": Reason(
+        _("Somebody decided that it is not sent."), _("Nothing to do. To undo it, choose “Send after all”.")
+    ),
     "status_not_sent": Reason(
         _("Its status is mapped to “do not send”."),
         _("Nothing to do. To send it, change the status mapping, then send the order again."),
@@ -298,6 +307,17 @@ REASONS: dict[str, Reason] = {
     "skipped_domain": Reason(
         _("The customer's e-mail domain is on the list of those that are not written to."),
         _("Nothing to do. To send it, take the domain off the list in the options, then send the order again."),
+    ),
+    "erased": Reason(
+        _("Its personal data was erased on request: it is never sent again."),
+        _("Nothing to do here. What a vendor holds must be erased at the vendor: the order's page says where."),
+    ),
+    # left out by a job
+    "on_its_way": Reason(_("It waits to be sent already, or is being sent."), _("Nothing to do.")),
+    "told_once": Reason(_("The vendor was told already, which happens only once."), _("Nothing to do.")),
+    "job_cancelled": Reason(
+        _("The job was cancelled before it was sent."),
+        _("It stands where it stood before. Start another job to send it."),
     ),
     # waiting
     "hold_period": Reason(_("It rests for the time set in the credential."), _("Nothing to do: it is sent by itself.")),

@@ -15,6 +15,8 @@ class Pace:
 
     #: Seconds of slots that one claim may reserve: enough to be worth it, short enough not to keep others waiting.
     SPAN = 5.0
+    #: The same where a claim holds no live order: one that comes meanwhile gets the slots after these.
+    SPAN_OF_JOBS = 1.0
     #: A little wider than the limit asks for: requests that start evenly do not arrive quite so.
     SLACK = 1.05
 
@@ -30,6 +32,10 @@ class Pace:
         if not self.rate:
             return 1000
         return 0 if self._first > self.SPAN else max(int(self.SPAN * self.rate), 1)
+
+    @property
+    def limit_of_jobs(self) -> int:
+        return max(int(self.SPAN_OF_JOBS * self.rate), 1) if self.rate else self.limit
 
     def reserve(self, count: int) -> datetime:
         """The first slot after ``count`` requests."""

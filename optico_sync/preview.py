@@ -1,16 +1,18 @@
-"""What will this do? Sending many orders, worked out beforehand: for each vendor, in numbers and plain words.
+"""What will this do? What would be sent, worked out beforehand: for each vendor, in numbers and plain words.
 
-Nothing is guessed: every order is read and built as delivery would do it, and nothing is sent or written.
+Nothing is guessed: every order is read and built as delivery would do it, and nothing is sent or kept.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
 
-from django.db import router
+from django.db import router, transaction
 from django.utils.formats import date_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
@@ -20,10 +22,18 @@ from optico_sync.exceptions import ConfigurationError, EncryptionKeyError, Unrea
 from optico_sync.models import Subject, SyncState, VendorCredential
 from optico_sync.models.clock import database_now
 from optico_sync.models.rules import Rules
-from optico_sync.outcome import Kind, Outcome
-from optico_sync.shops import get_shop
-from optico_sync.snapshot import OrderSnapshot
+from optico_sync.outcome import Kind, Outcome, not_sent, refused
+from optico_sync.shops import read_all
+from optico_sync.snapshot import CART, ORDER, CartSnapshot, OrderSnapshot
 from optico_sync.vendors.base import Account, Manner
+
+#: From so many requests on, or so many customers written to, their number must be typed.
+TYPE_FROM = 100
+TYPE_FROM_MAILS = 10
+#: What waits is looked at up to here; a shop owner's browser does not wait for ever.
+LOOKED_AT = 20_000
+
+CHUNK = 500
 
 
 @dataclass(kw_only=True)
@@ -34,6 +44,12 @@ class Preview:
     orders: int = 0
     #: Requests: an order whose statuses wait in a queue takes one for each.
     sends: int = 0
+    #: Carts whose newest state would be told, a request each.
+    carts: int = 0
+    #: Orders and carts that wait too, beyond those that were looked at.
+    beyond: int = 0
+    #: Orders that changed back, or in nothing that the vendor is told.
+    in_step: int = 0
     #: Orders that have been told and are told only once.
     done: int = 0
     #: Orders that would become a sale at the vendor by this.
@@ -51,6 +67,16 @@ class Preview:
         return self.sends if self.first_mail_at else 0
 
     @property
+    def requests(self) -> int:
+        """As many as were worked out."""
+        return self.sends + self.carts
+
+    @property
+    def numbers(self) -> tuple[Any, ...]:
+        """What tells two previews of the same orders apart."""
+        return self.sends, self.carts, self.sales, self.mails, self.left_out, self.refused, self.problem
+
+    @property
     def sentences(self) -> list[str]:
         """The same in words that a shop owner understands."""
         return list(self._tell())
@@ -61,6 +87,16 @@ class Preview:
             return
         spec = self.credential.spec
         yield ngettext("%(count)d request is sent.", "%(count)d requests are sent.", self.sends) % {"count": self.sends}
+        if self.carts:
+            told = ngettext("%(count)d cart is told.", "%(count)d carts are told.", self.carts)
+            yield told % {"count": self.carts}
+        if self.beyond:
+            told = ngettext(
+                "%(count)d more waits and was not looked at.",
+                "%(count)d more wait and were not looked at.",
+                self.beyond,
+            )
+            yield told % {"count": self.beyond}
         if self.mails and self.first_mail_at and self.last_mail_at:
             told = ngettext(
                 "%(count)d customer is written to by the vendor, on %(first)s.",
@@ -73,6 +109,13 @@ class Preview:
             yield f"{told % {'count': self.sales}}{': ' if spec.on_sale else ''}{spec.on_sale}."
         if self.sends and spec.on_send:
             yield f"{spec.on_send}."
+        if self.in_step:
+            told = ngettext(
+                "%(count)d order is in step already and is not sent.",
+                "%(count)d orders are in step already and are not sent.",
+                self.in_step,
+            )
+            yield told % {"count": self.in_step}
         if self.done:
             told = ngettext(
                 "%(count)d order was told already, which happens only once.",
@@ -86,29 +129,34 @@ class Preview:
         for code, count in self.refused.most_common():
             told = ngettext("%(count)d order cannot be sent:", "%(count)d orders cannot be sent:", count)
             yield f"{told % {'count': count}} {self.credential.explain(code).text}"
-        if self.sends and self.credential.hold_reason:
+        if self.requests and self.credential.hold_reason:
             yield _("At the moment nothing leaves: %(reason)s") % {
                 "reason": self.credential.explain(self.credential.hold_reason).text
             }
 
 
 def preview(
-    chunks: Iterable[Sequence[str]], *, credential_id: int | None = None, is_resend: bool = True
+    chunks: Iterable[Sequence[str]],
+    *,
+    credential_id: int | None = None,
+    verb: str = "",
+    reaches_back: bool = False,
 ) -> list[Preview]:
-    """What sending the orders with these keys would do, one preview a credential.
+    """What sending the orders with these keys again would do, one preview a credential.
 
-    ``is_resend`` asks about sending them again as they are; without it, about what waits to be sent anyway. Memory
-    stays flat: the orders of one chunk are held at a time.
+    With a ``verb`` a job sends them, which leaves alone what is held or on its way; with ``reaches_back`` also those
+    from before the start date. Memory stays flat: the orders of one chunk are held at a time.
     """
     using = router.db_for_write(SyncState)
     credentials = VendorCredential.objects.using(using)
     if credential_id:
         credentials = credentials.filter(pk=credential_id)
     forecasts = [
-        _Forecast(credential, using, is_resend=is_resend) for credential in credentials.defer("sealed_secrets")
+        _Forecast(credential, using, is_resend=True, verb=verb, reaches_back=reaches_back)
+        for credential in credentials.defer("sealed_secrets")
     ]
     for keys in chunks:
-        orders = get_shop().read(keys, using=get_shop().database)
+        orders = read_all((ORDER, key) for key in keys).get(ORDER, {})
         known = Subject.objects.using(using).filter(kind=Subject.Kind.ORDER, key__in=keys)
         subjects = {subject.key: subject for subject in known}
         states = {
@@ -124,38 +172,141 @@ def preview(
     return [forecast.found for forecast in forecasts]
 
 
+def to_type(found: Iterable[Preview]) -> int:
+    """The number of requests, where it must be typed before they are made; else 0."""
+    found = list(found)
+    sends, mails = sum(one.requests for one in found), sum(one.mails for one in found)
+    return sends if sends >= TYPE_FROM or mails >= TYPE_FROM_MAILS else 0
+
+
+def foresee(change: Callable[[], object]) -> list[Preview]:
+    """What would go out because of ``change``, one preview for each credential that it sets going.
+
+    The change is made, its rules are read, and it is taken back; only then the orders are read, so that nobody waits
+    for a lock meanwhile.
+    """
+    using = router.db_for_write(SyncState)
+    before = {outlook.credential.pk: outlook for outlook in _outlooks(using)}
+    with transaction.atomic(using=using):
+        change()
+        after = _outlooks(using)
+        transaction.set_rollback(True, using=using)
+    found = [outlook.since(before[outlook.credential.pk]) for outlook in after if outlook.credential.pk in before]
+    return [one for one in found if one and one.requests]
+
+
+def _outlooks(using: str) -> list[_Outlook]:
+    return [_Outlook(credential, using) for credential in VendorCredential.objects.using(using).defer("sealed_secrets")]
+
+
+class _Outlook:
+    """What one credential has to send, and the rules it does it by, as they are at this moment."""
+
+    def __init__(self, credential: VendorCredential, using: str) -> None:
+        self.credential = credential
+        self._using = using
+        self._forecast = _Forecast(credential, using, is_resend=False)
+        self._facts = self._forecast.facts
+        due = SyncState.objects.using(using).may_go().filter(credential=credential, due_at__isnull=False)
+        self._due = list(due.order_by("due_at").values_list("pk", flat=True))
+
+    def since(self, before: _Outlook) -> Preview | None:
+        """What goes out because it is no longer as ``before``; None where nothing does."""
+        if not self.credential.is_enabled:
+            return None
+        if before.credential.is_enabled and before._facts == self._facts:
+            waited = set(before._due)
+            return self._work_out([pk for pk in self._due if pk not in waited])
+        found = self._work_out(self._due)
+        is_news = not before.credential.is_enabled or before._work_out(before._due).numbers != found.numbers
+        return found if is_news else None
+
+    def _work_out(self, due: Sequence[int]) -> Preview:
+        forecast, pks = self._forecast, iter(due[:LOOKED_AT])
+        forecast.found.beyond = max(len(due) - LOOKED_AT, 0)
+        while chunk := list(islice(pks, CHUNK)):
+            states = list(SyncState.objects.using(self._using).filter(pk__in=chunk).select_related("subject", "job"))
+            snapshots = read_all((state.subject.kind, state.subject.key) for state in states)
+            now = database_now(self._using)
+            for state in states:
+                if state.due_at is None or state.is_held:
+                    # It was the change that released it.
+                    state.try_again()
+                forecast.add(state.subject, state, snapshots[state.subject.kind].get(state.subject.key), now)
+        return forecast.found
+
+
 class _Forecast:
     """One credential's preview in the making."""
 
-    def __init__(self, credential: VendorCredential, using: str, *, is_resend: bool) -> None:
+    def __init__(
+        self,
+        credential: VendorCredential,
+        using: str,
+        *,
+        is_resend: bool,
+        verb: str = "",
+        reaches_back: bool = False,
+    ) -> None:
         self.found = Preview(credential=credential)
         self._is_resend = is_resend
+        self._verb = verb
+        self._reaches_back = reaches_back
         try:
             self._account: Account = credential.account
             self._rules = Rules(credential, using)
+            self._limit = credential.spec.max_ambiguous(self._account.options)
         except EncryptionKeyError:
             self.found.problem = "secret_unreadable"
         except ConfigurationError:
             self.found.problem = "incomplete_credential"
 
+    @property
+    def facts(self) -> tuple[Any, ...]:
+        """The rules; from then on they are those of the moment when they were asked for."""
+        return (self.found.problem,) if self.found.problem else self._rules.facts
+
     def add(
-        self, subject: Subject, state: SyncState | None, order: OrderSnapshot | Unreadable | None, now: datetime
+        self,
+        subject: Subject,
+        state: SyncState | None,
+        order: OrderSnapshot | CartSnapshot | Unreadable | None,
+        now: datetime,
     ) -> None:
-        """Count one order. ``state`` is worked on in memory and never saved."""
+        """Count one order or cart. ``state`` is worked on in memory and never saved."""
         found, manner = self.found, self.found.credential.manner
-        if found.problem or (state is None and not self._is_resend):
+        if found.problem:
+            return
+        if subject.kind == CART:
+            self._add_cart(subject, state, order, now)
             return
         found.orders += 1
         state = state or SyncState(subject=subject, credential=found.credential)
+        bar = state.bars(manner, self._verb) if self._verb else ""
+        if bar == "unchanged":
+            found.in_step += 1
+            return
+        if bar and bar != "told_once":
+            found.left_out[bar] += 1
+            return
+        if state.is_withheld:
+            self._count(not_sent("withheld"))
+            return
         if self._is_resend:
             status = order.status if isinstance(order, OrderSnapshot) else subject.status
             if not state.resend(status=status, due_at=now, manner=manner):
                 found.done += 1
                 return
-        admitted = self._rules.admit(order, subject)
+        is_exempt = (
+            self._reaches_back
+            or state.delivered_at is not None
+            or bool(state.job_id and state.job and state.job.reaches_back)
+        )
+        admitted = self._rules.admit(order, subject, is_exempt=is_exempt, is_new=not state.delivered_at)
         if isinstance(admitted, Outcome):
             self._count(admitted)
             return
+        assert isinstance(admitted, OrderSnapshot)  # noqa: S101 - for the type checker
         is_sale, sends = bool(state.accepted_is_sale), 0
         reasons: list[Outcome] = []
         for step in state.steps(manner):
@@ -169,6 +320,9 @@ class _Forecast:
                 continue
             if step.index is None and not state.is_repeat and request.fingerprint == state.fingerprint:
                 continue
+            if self._limit is not None and state.doubts > self._limit:
+                reasons.append(refused("ambiguous"))
+                continue
             sends += 1
             if told.is_sale and not is_sale:
                 found.sales += 1
@@ -178,6 +332,18 @@ class _Forecast:
             self._count_mail(subject, now)
         elif reasons:
             self._count(reasons[-1])
+        else:
+            found.in_step += 1
+
+    def _add_cart(self, subject: Subject, state: SyncState | None, cart: Any, now: datetime) -> None:
+        """What of it is left out is no order, and nobody's question."""
+        if state is None or not state.steps(Manner.NEWEST):
+            return
+        admitted = self._rules.admit(cart, subject)
+        if isinstance(admitted, CartSnapshot):
+            request = self._rules.build_cart(admitted, account=self._account, now=now)
+            if not isinstance(request, Outcome) and (state.is_repeat or request.fingerprint != state.fingerprint):
+                self.found.carts += 1
 
     def _count(self, outcome: Outcome) -> None:
         counter = self.found.refused if outcome.kind is Kind.REFUSED else self.found.left_out

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -23,9 +23,9 @@ from django.db.models import Q
 from optico_sync.exceptions import ConfigurationError, EncryptionKeyError, Unreadable
 from optico_sync.models import Installation, OutboxEvent, Reconciliation, Rules, Subject, SyncState, VendorCredential
 from optico_sync.models.clock import database_now
-from optico_sync.models.credentials import lock_credential
+from optico_sync.models.credentials import HEEDED_FIELDS, lock_credential
 from optico_sync.models.installation import OTHER_INSTALLATION
-from optico_sync.outcome import Kind, Outcome, credential_refused, retry
+from optico_sync.outcome import Kind, Outcome, credential_refused, not_sent, retry
 from optico_sync.pace import Pace
 from optico_sync.redaction import redact
 from optico_sync.shops import get_shop
@@ -183,22 +183,37 @@ class _Reader:
             _response, answer = exchange(self._sender, request, read, name=self._vendor.name)
             if not isinstance(answer, Outcome):
                 return answer
+            self._heed(answer)
             asked_for = answer.retry_after or 0.0
             if answer.kind is not Kind.RETRY or not rests or asked_for > LONGEST_REST:
                 raise _Unread(answer)
             self._rest(max(rests.pop(0), asked_for))
 
-    def _take_slot(self) -> None:
-        """Reserve one request in the credential's row, and wait for its time."""
+    def _heed(self, answer: Outcome) -> None:
+        """What the vendor asks of a reader it asks of the account: live orders keep to it too."""
         with transaction.atomic(using=self._using):
-            credential = lock_credential(self._credential_id, self._using)
-            if credential is None:
-                raise ConfigurationError("The credential was deleted meanwhile.")
-            pace = Pace(credential.rate, credential.next_slot_at, self.now())
+            credential = self._lock()
+            credential.heed([answer], self.now())
+            credential.save(update_fields=HEEDED_FIELDS)
+
+    def _take_slot(self) -> None:
+        """Reserve one request in the credential's row, and wait for its time. Raises ``_Unread`` when that is far."""
+        with transaction.atomic(using=self._using):
+            credential, now = self._lock(), self.now()
+            asked_until = credential.asked_until(now) or now
+            if asked_until - now > timedelta(seconds=LONGEST_REST):
+                raise _Unread(retry("rate_limited"))
+            pace = Pace(credential.rate_at(now), max(credential.next_slot_at or now, asked_until), now)
             if pace.rate:
                 credential.next_slot_at = pace.reserve(1)
                 credential.save(update_fields=["next_slot_at"])
         pace.wait(threading.Event())
+
+    def _lock(self) -> VendorCredential:
+        credential = lock_credential(self._credential_id, self._using)
+        if credential is None:
+            raise ConfigurationError("The credential was deleted meanwhile.")
+        return credential
 
 
 class _Comparison:
@@ -273,6 +288,8 @@ class _Comparison:
 
     def _expect(self, order: _Order, state: SyncState | None) -> Request | Outcome:
         """What delivery would send of the order now."""
+        if state and state.is_withheld:
+            return not_sent("withheld")
         admitted = self._rules.admit(order.snapshot, order.subject)
         if isinstance(admitted, Outcome):
             return admitted

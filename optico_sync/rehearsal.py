@@ -47,16 +47,25 @@ def compare(subject: Subject) -> list[Beside]:
     shop = get_shop()
     order = shop.read([subject.key], using=shop.database).get(subject.key)
     credentials = VendorCredential.objects.using(using).defer("sealed_secrets")
-    return [_beside(subject, order, credential, using) for credential in credentials]
+    withheld = set(subject.sync_states.filter(is_withheld=True).values_list("credential", flat=True))
+    return [
+        _beside(subject, order, credential, using, is_withheld=credential.pk in withheld) for credential in credentials
+    ]
 
 
 def _beside(
-    subject: Subject, order: OrderSnapshot | Unreadable | None, credential: VendorCredential, using: str
+    subject: Subject,
+    order: OrderSnapshot | Unreadable | None,
+    credential: VendorCredential,
+    using: str,
+    *,
+    is_withheld: bool,
 ) -> Beside:
     made = Attempt.objects.using(using).filter(sync_state__subject=subject, sync_state__credential=credential)
     last = made.filter(outcome=Kind.DELIVERED).order_by("-pk").first()
     sent = last.request.splitlines() if last else []
-    now = _now(subject, order, credential, using).splitlines()
+    told = credential.explain("withheld").text if is_withheld else _now(subject, order, credential, using)
+    now = str(told).splitlines()
     return Beside(
         credential=credential,
         sent_at=last.started_at if last else None,

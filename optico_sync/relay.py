@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from django.core.exceptions import FieldError
-from django.db import router, transaction
+from django.db import connections, router, transaction
 
-from optico_sync import conf
+from optico_sync import conf, told
 from optico_sync.attribution import NOTHING, Attribution, clean_call_id, clean_visit_id
 from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import OutboxEvent, RelayState, Subject, SyncState, VendorCredential
@@ -35,6 +35,7 @@ _SUBJECT_FIELDS = [
 ]  # fmt: skip
 _STATE_FIELDS = [
     "state", "reason", "detail", "queue", "last_queued", "tried", "refused_status", "generation", "due_at",
+    "job", "before",
 ]  # fmt: skip
 
 
@@ -42,6 +43,7 @@ _STATE_FIELDS = [
 class _Change:
     """All that happened to one order or cart in a batch of events."""
 
+    events: list[int] = field(default_factory=list)
     statuses: list[str] = field(default_factory=list)
     reference: str = ""
     #: What was seen of whose it is, each with where, oldest first.
@@ -52,6 +54,7 @@ class _Change:
     is_deleted: bool | None = None
 
     def add(self, event: OutboxEvent) -> None:
+        self.events.append(event.pk)
         if event.status and event.change != OutboxEvent.Change.DELETED:
             self.statuses.append(event.status)
         self.reference = event.reference or self.reference
@@ -108,7 +111,12 @@ def _relay_from(source: str, limit: int) -> int:
                 state.missed_captures += lost
                 state.last_missed_at = now
             state.save(using=using)
-        OutboxEvent.objects.using(source).filter(pk__in=[event.pk for event in events]).update(relayed_at=now)
+        relayed = OutboxEvent.objects.using(source)
+        if erased := [pk for one in changes if subjects[one].erased_at for pk in changes[one].events]:
+            # Whose it is was not to be known any more.
+            relayed.filter(pk__in=erased).update(**dict.fromkeys(OutboxEvent.PERSONAL, ""))
+        relayed.filter(pk__in=[event.pk for event in events]).update(relayed_at=now)
+    told.forget(connections[source])
     return len(events)
 
 
@@ -171,7 +179,7 @@ def _fold(changes: dict[tuple[str, str], _Change], now: datetime, using: str) ->
         subject.reference = change.reference or subject.reference
         if change.statuses and change.statuses[-1] != subject.status:
             subject.status, subject.status_at = change.statuses[-1], change.last_at
-        for seen, source in change.seen:
+        for seen, source in change.seen if subject.erased_at is None else ():
             subject.attribute(seen, source=source)
         subject.changed_at = change.last_at
         # Whoever reads it next says what it is now.
@@ -220,6 +228,8 @@ def _queue(
     options = conf.options()
     for identity, change in changes.items():
         subject = subjects[identity]
+        if subject.erased_at:
+            continue
         is_cart = subject.kind == Subject.Kind.CART
         quiet = timedelta(seconds=options.CART_QUIET_PERIOD if is_cart else options.QUIET_PERIOD)
         due_at = min(max(now, change.last_at + quiet), now + quiet)
@@ -230,11 +240,10 @@ def _queue(
             if state is None:
                 state = SyncState(subject=subject, credential=credential)
                 new.append(state)
-                # A credential that came later starts with the status the order has.
-                told = change.statuses or [subject.status]
             else:
                 old.append(state)
-                told = change.statuses
-            state.change(statuses=told, due_at=due_at, manner=manner)
+            # A credential that came later, or was told nothing so far, starts with the status the order has.
+            news = change.statuses or ([] if state.last_queued else [subject.status])
+            state.change(statuses=news, due_at=due_at, manner=manner)
     upsert(old, _STATE_FIELDS, using=using)
     SyncState.objects.using(using).bulk_create(new)

@@ -1,22 +1,23 @@
-"""What an operator can do about orders: send again, hold, release. Carts need nobody: the next change replaces them.
+"""What an operator can do about orders: send again, hold, release, and decide what is not sent.
 
-Each verb works through its subjects in chunks of its own transactions, with rows locked in one order.
+Carts need nobody: the next change replaces them. Each verb works through its subjects in chunks of its own
+transactions, with rows locked in one order, and has the engine woken at once where it leaves something to send.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, TypeVar
 
 from django.db import models, router, transaction
 
+from optico_sync import wakeups
 from optico_sync.exceptions import Unreadable
-from optico_sync.models import OutboxEvent, Subject, SyncState, VendorCredential
+from optico_sync.models import Attempt, DeclaredStatus, OutboxEvent, Subject, SyncState, VendorCredential
 from optico_sync.models.bulk import upsert
 from optico_sync.models.clock import database_now
+from optico_sync.selection import Selection
 from optico_sync.shops import get_shop
 from optico_sync.snapshot import OrderSnapshot
 
@@ -24,83 +25,21 @@ CHUNK = 500
 
 _Item = TypeVar("_Item")
 
-_RESENT_FIELDS = [
+RESENT_FIELDS = [
     "state", "reason", "detail", "queue", "last_queued", "tried", "refused_status", "generation", "is_forced",
-    "is_held", "attempts", "doubts", "due_at",
+    "is_held", "attempts", "doubts", "due_at", "job", "before",
 ]  # fmt: skip
-_HELD_FIELDS = ["state", "reason", "detail", "is_held", "due_at"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Selection:
-    """Which orders an operator means. What is None does not narrow it down."""
-
-    references: Collection[str] | None = None
-    keys: Collection[str] | None = None
-    statuses: Collection[str] | None = None
-    placed_from: datetime | None = None
-    placed_until: datetime | None = None
-    state: str | None = None
-    credential_id: int | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether it names every order there is, which nobody means by accident."""
-        return all(value is None for value in (self.references, self.keys, self.state)) and not self._asks_shop
-
-    @property
-    def _asks_shop(self) -> bool:
-        given = (self.references, self.keys, self.statuses, self.placed_from, self.placed_until)
-        return any(value is not None for value in given)
-
-    def missing(self) -> list[str]:
-        """References and keys that no order in the shop has."""
-        using = get_shop().database
-        lost: list[str] = []
-        if self.references is not None:
-            found = get_shop().find(using=using, references=self.references)
-            orders = get_shop().read([str(key) for key in found.values_list("pk", flat=True)], using=using)
-            known = {order.reference for order in orders.values() if isinstance(order, OrderSnapshot)}
-            lost += sorted(set(self.references) - known)
-        if self.keys is not None:
-            lost += sorted(set(self.keys) - get_shop().read(list(self.keys), using=using).keys())
-        return lost
-
-    def chunks(self) -> Iterator[list[str]]:
-        """The keys of the orders meant, in chunks."""
-        keys = self._shop_keys() if self._asks_shop else self._known_keys()
-        for chunk in batched(keys, CHUNK):
-            yield self._in_state(chunk) if self._asks_shop and self.state else chunk
-
-    def _shop_keys(self) -> Iterable[str]:
-        orders = get_shop().find(
-            using=get_shop().database,
-            references=self.references,
-            keys=self.keys,
-            statuses=self.statuses,
-            placed_from=self.placed_from,
-            placed_until=self.placed_until,
-        )
-        return (str(key) for key in orders.values_list("pk", flat=True).iterator(CHUNK))
-
-    def _known_keys(self) -> Iterable[str]:
-        states = self._states().order_by("subject_id").values_list("subject__key", flat=True)
-        # A list: the rows leave their state while they are worked on.
-        return list(dict.fromkeys(states))
-
-    def _in_state(self, keys: Sequence[str]) -> list[str]:
-        return list(self._states().filter(subject__key__in=keys).values_list("subject__key", flat=True).distinct())
-
-    def _states(self) -> models.QuerySet[SyncState]:
-        states = SyncState.objects.filter(subject__kind=Subject.Kind.ORDER)
-        states = states.shown_as(self.state) if self.state else states
-        return states.filter(credential=self.credential_id) if self.credential_id else states
+_HELD_FIELDS = ["state", "reason", "detail", "is_held", "is_withheld", "due_at", "job", "before"]
+_CONFIRMED_FIELDS = [
+    "state", "reason", "detail", "queue", "tried", "refused_status", "answered_generation", "is_forced", "attempts",
+    "doubts", "repeats", "sent_status", "accepted_status", "accepted_is_sale", "delivered_at", "due_at",
+]  # fmt: skip
 
 
 def resend_selected(selection: Selection) -> Iterator[int]:
     """Send the orders of ``selection`` again; yields the number of orders of each chunk as it is queued."""
     for keys in selection.chunks():
-        subjects = _know(keys)
+        subjects = know(keys)
         resend([subject.pk for subject in subjects], credential_id=selection.credential_id)
         yield len(keys)
 
@@ -113,23 +52,14 @@ def resend(subject_ids: Collection[int], *, credential_id: int | None = None) ->
     using = router.db_for_write(SyncState)
     count = 0
     for chunk in batched(sorted(subject_ids), CHUNK):
-        subjects = Subject.objects.using(using).filter(kind=Subject.Kind.ORDER).in_bulk(chunk)
-        source = get_shop().database
-        orders = get_shop().read([subject.key for subject in subjects.values()], using=source)
+        subjects = Subject.objects.using(using).filter(kind=Subject.Kind.ORDER, erased_at=None).in_bulk(chunk)
+        keys = [subject.key for subject in subjects.values()]
+        orders = get_shop().read(keys, using=get_shop().database)
         with transaction.atomic(using=using):
             now = database_now(using)
             credentials = list(_credentials(credential_id, using))
-            # What is captured and not relayed yet brings its own statuses, in their order.
-            pending = set(
-                OutboxEvent.objects.using(source)
-                .filter(
-                    relayed_at__isnull=True,
-                    kind=Subject.Kind.ORDER,
-                    key__in=[subject.key for subject in subjects.values()],
-                )
-                .values_list("key", flat=True)
-            )
-            states = {(state.subject_id, state.credential_id): state for state in _locked(chunk, credential_id, using)}
+            pending = unrelayed(keys)
+            states = {(state.subject_id, state.credential_id): state for state in locked(chunk, credential_id, using)}
             new: list[SyncState] = []
             for subject in subjects.values():
                 order = orders.get(subject.key)
@@ -143,8 +73,10 @@ def resend(subject_ids: Collection[int], *, credential_id: int | None = None) ->
                     count += state.resend(status=status or known, due_at=now, manner=credential.manner)
             for credential in credentials:
                 credential.map_statuses({state.last_queued for state in (*states.values(), *new)})
-            upsert(states.values(), _RESENT_FIELDS, using=using)
+            upsert(states.values(), RESENT_FIELDS, using=using)
             SyncState.objects.using(using).bulk_create(new)
+    if count:
+        wakeups.ring_soon(using)
     return count
 
 
@@ -154,7 +86,7 @@ def hold(subject_ids: Collection[int], *, credential_id: int | None = None) -> i
     count = 0
     for chunk in batched(sorted(subject_ids), CHUNK):
         with transaction.atomic(using=using):
-            states = [state for state in _locked(chunk, credential_id, using) if not state.is_held]
+            states = [state for state in locked(chunk, credential_id, using) if not (state.is_held or state.is_erased)]
             for state in states:
                 state.hold()
             upsert(states, _HELD_FIELDS, using=using)
@@ -164,14 +96,86 @@ def hold(subject_ids: Collection[int], *, credential_id: int | None = None) -> i
 
 def release(subject_ids: Collection[int], *, credential_id: int | None = None) -> int:
     """Let go what was held by hand, and try again what was refused. Returns how many sync states were released."""
+    stuck = models.Q(is_held=True) | models.Q(state=SyncState.State.REFUSED)
+    return _release(subject_ids, stuck & models.Q(is_withheld=False), credential_id)
+
+
+def withhold(subject_ids: Collection[int], *, credential_id: int | None = None) -> int:
+    """Send no more of these orders, whatever changes, until somebody sends them after all.
+
+    Also to a credential that they were never offered to. Returns how many sync states are withheld now.
+    """
     using = router.db_for_write(SyncState)
     count = 0
     for chunk in batched(sorted(subject_ids), CHUNK):
-        stuck = SyncState.objects.using(using).filter(subject__in=chunk)
-        stuck = stuck.filter(models.Q(is_held=True) | models.Q(state=SyncState.State.REFUSED))
+        with transaction.atomic(using=using):
+            subjects = Subject.objects.using(using).filter(kind=Subject.Kind.ORDER, erased_at=None).in_bulk(chunk)
+            states = list(locked(list(subjects), credential_id, using))
+            known = {(state.subject_id, state.credential_id) for state in states}
+            new = []
+            for credential in _credentials(credential_id, using):
+                for subject in subjects.values():
+                    if (subject.pk, credential.pk) not in known:
+                        state = SyncState(subject=subject, credential=credential)
+                        # Should it be sent after all, it starts with the status of now.
+                        state.change(statuses=[subject.status], due_at=database_now(using), manner=credential.manner)
+                        new.append(state)
+            old = [state for state in states if not state.is_withheld]
+            for state in (*old, *new):
+                state.withhold()
+            upsert(old, _HELD_FIELDS, using=using)
+            SyncState.objects.using(using).bulk_create(new)
+        count += len(old) + len(new)
+    return count
+
+
+def send_after_all(subject_ids: Collection[int], *, credential_id: int | None = None) -> int:
+    """Undo ``withhold``: everything that came about meanwhile is sent. Returns how many sync states that concerns."""
+    return _release(subject_ids, models.Q(is_withheld=True), credential_id)
+
+
+def confirm(subject_ids: Collection[int], *, credential_id: int | None = None) -> int:
+    """Somebody looked: the vendor has what was sent without a clear answer. Returns how many sync states it settles."""
+    using = router.db_for_write(SyncState)
+    count = 0
+    for chunk in batched(sorted(subject_ids), CHUNK):
+        with transaction.atomic(using=using):
+            now = database_now(using)
+            doubtful = locked(chunk, credential_id, using)
+            states = list(doubtful.filter(state=SyncState.State.REFUSED, reason="ambiguous"))
+            made = Attempt.objects.using(using).filter(sync_state__in=states, reason="ambiguous").order_by("pk")
+            last = {attempt.sync_state_id: attempt for attempt in made.defer("request", "answer")}
+            sales = set(
+                DeclaredStatus.objects.using(using)
+                .filter(credential__in={state.credential_id for state in states}, is_sale=True)
+                .values_list("credential", "name")
+            )
+            for state in states:
+                if attempt := last.get(state.pk):
+                    state.confirm(
+                        status=attempt.shop_status,
+                        declared=attempt.status,
+                        is_sale=(state.credential_id, attempt.status) in sales,
+                        at=attempt.started_at,
+                    )
+                else:
+                    # A worker died before it could record what it sent.
+                    state.confirm(status="", declared="", is_sale=None, at=now)
+            upsert(states, _CONFIRMED_FIELDS, using=using)
+        count += len(states)
+    return count
+
+
+def _release(subject_ids: Collection[int], which: models.Q, credential_id: int | None) -> int:
+    using = router.db_for_write(SyncState)
+    count = 0
+    for chunk in batched(sorted(subject_ids), CHUNK):
+        states = SyncState.objects.using(using).filter(which, subject__in=chunk)
         if credential_id:
-            stuck = stuck.filter(credential=credential_id)
-        count += stuck.release(database_now(using))
+            states = states.filter(credential=credential_id)
+        count += states.release(database_now(using))
+    if count:
+        wakeups.ring_soon(using)
     return count
 
 
@@ -182,7 +186,14 @@ def batched(items: Iterable[_Item], size: int = CHUNK) -> Iterator[list[_Item]]:
         yield chunk
 
 
-def _locked(subject_ids: Collection[int], credential_id: int | None, using: str) -> models.QuerySet[SyncState]:
+def unrelayed(keys: Collection[str]) -> set[str]:
+    """The orders among these that bring statuses of their own, in their order: captured, and not relayed yet."""
+    waiting = OutboxEvent.objects.using(get_shop().database).filter(relayed_at__isnull=True)
+    return set(waiting.filter(kind=Subject.Kind.ORDER, key__in=keys).values_list("key", flat=True))
+
+
+def locked(subject_ids: Collection[int], credential_id: int | None, using: str) -> models.QuerySet[SyncState]:
+    """Where these orders stand, locked in the one order that everybody keeps to."""
     states = SyncState.objects.using(using).select_for_update().filter(subject__in=subject_ids).order_by("pk")
     return states.filter(credential=credential_id) if credential_id else states
 
@@ -192,17 +203,18 @@ def _credentials(credential_id: int | None, using: str) -> models.QuerySet[Vendo
     return credentials.filter(pk=credential_id) if credential_id else credentials
 
 
-def _know(keys: Sequence[str]) -> list[Subject]:
-    """The subjects of these orders; those never captured are made from the order as it stands."""
+def know(keys: Collection[str], orders: Mapping[str, OrderSnapshot | Unreadable] | None = None) -> list[Subject]:
+    """The subjects of these orders; those never captured are made from the order as it stands, read unless given."""
     using = router.db_for_write(Subject)
     known = Subject.objects.using(using).filter(kind=Subject.Kind.ORDER, key__in=keys)
     missing = set(keys).difference(known.values_list("key", flat=True))
     if missing:
         now = database_now(using)
-        orders = get_shop().read(sorted(missing), using=get_shop().database)
+        if orders is None:
+            orders = get_shop().read(sorted(missing), using=get_shop().database)
         new = [
-            Subject(kind=Subject.Kind.ORDER, key=key, created_at=now, changed_at=now, **_first_facts(order))
-            for key, order in orders.items()
+            Subject(kind=Subject.Kind.ORDER, key=key, created_at=now, changed_at=now, **_first_facts(orders[key]))
+            for key in sorted(missing & orders.keys())
         ]
         Subject.objects.using(using).bulk_create(new, ignore_conflicts=True)
     return list(known.all())

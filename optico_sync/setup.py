@@ -11,7 +11,7 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from optico_sync import conf, wakeups
-from optico_sync.models import StatusMapping, VendorCredential, Worker
+from optico_sync.models import RelayState, StatusMapping, VendorCredential, Worker
 from optico_sync.shops import has_shop
 
 MIDDLEWARE = "optico_sync.middleware.VisitMiddleware"
@@ -55,6 +55,7 @@ def steps(credentials: Sequence[VendorCredential]) -> list[Step]:
                 "{} {}", wakeups.words().start_hint, _("Ask your developer to have it started with the server.")
             ),
         ),
+        *_round_step(),
         Step(
             label=_("There is a vendor credential, switched on"),
             is_done=bool(on),
@@ -65,6 +66,21 @@ def steps(credentials: Sequence[VendorCredential]) -> list[Step]:
     for credential in on:
         found += _steps_of(credential)
     return found
+
+
+def _round_step() -> list[Step]:
+    """The periodic round, where it is to be set up: the embedded worker makes it by itself."""
+    if conf.options().ENGINE == "embedded":
+        return []
+    return [
+        Step(
+            label=_("The periodic round was seen, which looks for what has become due"),
+            is_done=RelayState.objects.filter(round_at__isnull=False).exists(),
+            cure=format_lazy(
+                "{} {}", wakeups.words().round_hint, _("Ask your developer to have it started with the server.")
+            ),
+        )
+    ]
 
 
 def _steps_of(credential: VendorCredential) -> list[Step]:

@@ -12,11 +12,11 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from django.core.checks import CheckMessage
 from django.core.signals import setting_changed
-from django.db import connections, router
+from django.db import connections, router, transaction
 from django.dispatch import receiver
 from django.utils.functional import Promise
 from django.utils.module_loading import import_string
@@ -110,9 +110,18 @@ def note_round() -> None:
         states.get_or_create(pk=1, defaults={"round_at": now})
 
 
-def ring() -> None:
-    """A change was committed in this process: have the engine told. Takes microseconds, and raises nothing."""
-    _bell.ring()
+def ring(rest: float | None = None) -> None:
+    """A change was committed in this process: have the engine told after ``rest``, the quiet period unless given.
+
+    Takes microseconds, and raises nothing.
+    """
+    _bell.ring(conf.options().QUIET_PERIOD if rest is None else rest)
+
+
+def ring_soon(using: str) -> None:
+    """An operator left something to send, which needs no rest: have the engine told once it is committed."""
+    if is_wanted():
+        transaction.on_commit(partial(ring, 0.0), using=using, robust=True)
 
 
 def is_wanted() -> bool:
@@ -140,14 +149,16 @@ class _Bell:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def ring(self) -> None:
-        due = time.monotonic() + conf.options().QUIET_PERIOD
+    def ring(self, rest: float) -> None:
+        due = time.monotonic() + rest
         with self._changed:
-            if self._times:
-                if self._times[-1] >= due:
-                    return
-                due = max(due, self._times[-1] + get_engine().interval)
-            self._times.append(due)
+            interval = get_engine().interval
+            if self._times and due < self._times[0] - interval:
+                self._times.appendleft(due)
+            elif self._times and self._times[-1] >= due:
+                return
+            else:
+                self._times.append(max(due, self._times[-1] + interval) if self._times else due)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._work, name="optico_sync-bell", daemon=True)
                 self._thread.start()

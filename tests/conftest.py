@@ -17,8 +17,8 @@ pytest_plugins = ["optico_sync.testing", "pytester"]
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
-# Oscar's tests need Oscar's settings, and no others do: see tests/oscar/settings.py.
-collect_ignore = [] if django_settings.SETTINGS_MODULE == "tests.oscar.settings" else ["oscar"]
+# These need settings of their own, and no others do: see their settings.py.
+collect_ignore = [room for room in ("oscar", "browser") if f"tests.{room}.settings" != django_settings.SETTINGS_MODULE]
 
 
 @pytest.fixture(autouse=True)

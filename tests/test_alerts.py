@@ -15,10 +15,13 @@ from django import VERSION
 from django.core import mail
 from django.core.mail.backends.base import BaseEmailBackend
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 from pytest_httpserver import HTTPServer
 
 from optico_sync import alerts
+from optico_sync.alerts.troubles import troubles
 from optico_sync.engines.embedded import EmbeddedWorker
 from optico_sync.models import (
     Alert,
@@ -34,7 +37,7 @@ from optico_sync.models import (
 )
 from optico_sync.models.installation import Facts
 from optico_sync.relay import relay_all
-from tests.helpers import Clock, Vendor, deliver, error, place
+from tests.helpers import Clock, Vendor, deliver, error, fill, make_credential, place
 from tests.settings import OPTICO_SYNC
 
 SECRET = "a secret of sixteen or more"
@@ -202,6 +205,41 @@ def test_a_vendor_that_does_not_answer(settings_: Any, credential: Any, clock: C
     VendorCredential.objects.update(opened_at=clock.now, open_until=clock.now)
     assert watch(clock, minutes=9) == []
     assert watch(clock, minutes=2) == ["Optico: a vendor does not answer"]
+
+
+def test_a_new_key_that_is_being_tried_is_told_when_orders_wait_for_it(
+    settings_: Any, credential: Any, clock: Clock
+) -> None:
+    VendorCredential.objects.update(opened_at=clock.now, open_until=clock.now, open_reason="new_key")
+    assert watch(clock, minutes=25) == []
+    place("1001")
+    relay_all()
+    SyncState.objects.update(due_at=clock.now)
+    assert watch(clock, minutes=35) == ["Optico: changes wait too long"]
+
+
+def test_a_cart_that_waits_is_nobodys_trouble(settings_: Any, credential: Any, clock: Clock) -> None:
+    fill(visit_id="3617898c651df0f8617f70a0")
+    relay_all()
+    assert watch(clock, minutes=35) == []
+
+
+def test_looking_costs_the_same_however_many_there_are(settings_: Any, credential: Any, clock: Clock) -> None:
+    def cost() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            troubles(settings_, clock.now + timedelta(hours=1))
+        return len(queries)
+
+    settings_.kinds = AlertKind.values
+    settings_.attribution_at = clock.now + timedelta(hours=1)
+    place("1")
+    relay_all()
+    before = cost()
+    make_credential(name="second")
+    for number in range(20):
+        place(f"2{number}")
+    relay_all()
+    assert cost() == before == 7
 
 
 def test_a_credential_that_is_off_is_nobodys_trouble(settings_: Any, credential: Any, clock: Clock) -> None:

@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from optico_sync import capture
 from optico_sync.models import OutboxEvent, Subject, SyncState
+from optico_sync.told import Told
 from tests.helpers import Vendor, deliver, make_credential, move, place
 from tests.oddshop.models import Address, Article, GiftPurchase, Item, Purchase, PurchaseProxy, Unwatched
 
@@ -31,13 +32,17 @@ def statements(captured: CaptureQueriesContext) -> list[str]:
     return [query["sql"] for query in captured.captured_queries if "outbox" in query["sql"].lower()]
 
 
+def shop_statements(captured: CaptureQueriesContext) -> list[str]:
+    return [query["sql"] for query in captured.captured_queries if "oddshop" in query["sql"]]
+
+
 @pytest.mark.parametrize("vendors", [0, 1, 3])
 def test_a_save_costs_exactly_one_statement(vendors: int) -> None:
     for number in range(vendors):
         make_credential(name=f"Optico {number}")
     purchase = Purchase.objects.create(number="1")
     with CaptureQueriesContext(connection) as captured:
-        purchase.save()
+        move(purchase, "confirmed")
     # The shop's own UPDATE, and one round trip of ours.
     assert len(captured) == 2
     (statement,) = statements(captured)
@@ -47,8 +52,22 @@ def test_a_save_costs_exactly_one_statement(vendors: int) -> None:
 def test_a_save_inside_a_transaction_costs_one_round_trip() -> None:
     purchase = Purchase.objects.create(number="1")
     with transaction.atomic(), CaptureQueriesContext(connection) as captured:
-        purchase.save()
+        move(purchase, "confirmed")
     assert len(captured) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_checkout_with_three_lines_costs_two_statements() -> None:
+    with CaptureQueriesContext(connection) as captured:
+        with transaction.atomic():
+            purchase = Purchase.objects.create(number="1")
+            for _ in range(3):
+                Item.objects.create(purchase=purchase, title="Blue Widget", paid=1)
+        with transaction.atomic():
+            move(purchase, "confirmed")
+    assert [statement.startswith("UPDATE") for statement in shop_statements(captured)] == [False] * 4 + [True]
+    # One for the order with its lines, one for its status.
+    assert len(statements(captured)) == 2
 
 
 def test_an_unwatched_model_costs_nothing() -> None:
@@ -71,6 +90,7 @@ def test_proxies_and_children_are_captured_too(model: type[Purchase]) -> None:
     assert OutboxEvent.objects.get().key == purchase.pk
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_line_brings_its_order_and_no_status() -> None:
     purchase = place()
     event = OutboxEvent.objects.last()
@@ -181,6 +201,27 @@ def test_missing_tables_do_not_disturb_the_shop(inside: bool, caplog: pytest.Log
 
 
 @pytest.mark.django_db(transaction=True)
+def test_half_migrated_tables_do_not_disturb_the_shop() -> None:
+    table = connection.ops.quote_name(OutboxEvent._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME COLUMN source TO gone")
+        try:
+            with transaction.atomic():
+                purchase = place()
+            with transaction.atomic():
+                move(purchase, "confirmed")
+                Article.objects.create(sku="after")
+        finally:
+            cursor.execute(f"ALTER TABLE {table} RENAME COLUMN gone TO source")
+    purchase.refresh_from_db()
+    assert (purchase.stage, purchase.things.count()) == ("confirmed", 1)
+    assert Article.objects.filter(sku="after").exists()
+    assert capture.missed() == 3
+    purchase.save()
+    assert OutboxEvent.objects.get().missed == 3
+
+
+@pytest.mark.django_db(transaction=True)
 def test_what_was_missed_is_told_by_the_next_event(credential: Any, vendor: Vendor) -> None:
     from optico_sync.models import RelayState
 
@@ -228,7 +269,7 @@ def test_a_transaction_that_is_lost_already_is_left_alone() -> None:
         purchase = Purchase(number="1")
         with transaction.atomic():
             transaction.set_rollback(True)
-            capture._insert("default", kind="order", key="x", change="saved")
+            capture._insert("default", Told("order", "x", "saved"))
             transaction.set_rollback(False)
         purchase.save()
     assert capture.missed() == 0
@@ -236,7 +277,7 @@ def test_a_transaction_that_is_lost_already_is_left_alone() -> None:
 
 def test_over_long_text_is_cut_rather_than_lost() -> None:
     Purchase.objects.create(number="1")
-    capture._insert("default", kind="order", key="k", change="saved", status="s" * 5000, reference="r" * 5000)
+    capture._insert("default", Told("order", "k", "saved", reference="r" * 5000, status="s" * 5000))
     event = OutboxEvent.objects.last()
     assert event is not None and len(event.status) == 200
 

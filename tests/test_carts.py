@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from optico_sync import capture, resync
 from optico_sync.models import OutboxEvent, RoutingRule, Subject, SyncState
 from optico_sync.relay import relay_all
+from optico_sync.selection import Selection
 from optico_sync.shops import get_shop
 from tests.helpers import Vendor, deliver, fill, make_credential, place, state_of
 from tests.oddshop.models import Load
@@ -36,6 +37,7 @@ def subject_of(saved: Any) -> Subject:
     return Subject.objects.get(kind=Subject.Kind.CART, key=str(saved.pk))
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_cart_and_what_is_in_it_are_captured() -> None:
     trolley = fill(visit_id=VISIT)
     trolley.loads.get().delete()
@@ -207,7 +209,7 @@ def test_operators_verbs_leave_carts_alone(credential: Any, vendor: Vendor) -> N
     trolley = fill(visit_id=VISIT)
     deliver(credential, sender=vendor)
     vendor.forms.clear()
-    assert list(resync.resend_selected(resync.Selection(state="in_sync"))) == []
+    assert list(resync.resend_selected(Selection(state="in_sync"))) == []
     assert resync.resend([subject_of(trolley).pk]) == 0
     deliver(credential, sender=vendor)
     assert vendor.forms == []

@@ -9,8 +9,10 @@ import pytest
 from django.core.management import call_command
 from django.test import override_settings
 
+from optico_sync import jobs
 from optico_sync.engines import chores
-from optico_sync.models import Reading, Sweep
+from optico_sync.models import Job, Reading, Sweep
+from optico_sync.selection import Selection
 from tests.helpers import make_credential, place
 from tests.settings import OPTICO_SYNC
 
@@ -22,6 +24,20 @@ def test_a_round_sweeps_and_counts(credential: Any) -> None:
     assert Sweep.objects.filter(finished_at__isnull=False).count() == Reading.objects.count() == 1
     chores.run()
     assert Sweep.objects.count() == Reading.objects.count() == 1
+
+
+def test_a_round_works_jobs_for_a_while_only(credential: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        place(str(number))
+    (job,) = jobs.start(Job.Verb.HOLD, Selection())
+    monkeypatch.setattr(chores, "JOBS_SPAN", 0.0)
+    monkeypatch.setattr("optico_sync.selection.CHUNK", 1)
+    looked_at = []
+    for _round in range(3):
+        chores.run()
+        job.refresh_from_db()
+        looked_at.append(job.looked_at)
+    assert looked_at == [1, 2, 3]
 
 
 def test_what_fails_is_logged_and_keeps_nothing_else_from_being_done(

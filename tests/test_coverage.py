@@ -7,9 +7,11 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
+from optico_sync import coverage
 from optico_sync.coverage import Day, attribution_coverage, attribution_fall
-from optico_sync.models import Subject
+from optico_sync.models import CreditedDay, Subject
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -48,6 +50,28 @@ def test_carts_and_old_orders_sent_again_are_not_counted() -> None:
     first_seen(NOW, kind="cart", visit_id="v")
     first_seen(NOW, status_at=None)
     assert attribution_coverage(1, now=NOW) == [Day(day=date(2026, 11, 21))]
+
+
+@pytest.mark.django_db
+def test_where_there_are_many_orders_a_page_shows_what_a_worker_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = timezone.now()
+    first_seen(now, count=3, visit_id="v")
+    first_seen(now - timedelta(days=20), count=2)
+    first_seen(now - timedelta(days=40), count=2)
+    live = coverage.attribution_coverage(30)
+    assert coverage.kept_coverage(30) == live and sum(day.orders for day in live) == 5
+    monkeypatch.setattr(coverage, "COUNTED_AT_ONCE", 4)
+    assert sum(day.orders for day in coverage.kept_coverage(30)) == 0
+    CreditedDay.objects.create(day=date(2020, 1, 1), orders=1, attributed=1)
+    coverage.keep_days()
+    assert coverage.kept_coverage(30) == live
+    # Later only the newest days are counted again; an order may have been credited meanwhile.
+    first_seen(now, call_id="7")
+    Subject.objects.filter(visit_id="").update(call_id="7")
+    coverage.keep_days()
+    kept = coverage.kept_coverage(30)
+    assert (kept[-1].orders, kept[-1].attributed) == (4, 4) and kept[:-1] == live[:-1]
+    assert CreditedDay.objects.count() == 30
 
 
 @pytest.mark.django_db

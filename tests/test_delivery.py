@@ -27,6 +27,7 @@ from optico_sync.outcome import credential_refused
 from optico_sync.relay import relay_all
 from optico_sync.resync import hold, release
 from optico_sync.vendors.base import Response
+from optico_sync.vendors.optico import Optico
 from tests.helpers import Clock, Vendor, deliver, error, make_credential, move, pieces, place, reply, state_of
 from tests.oddshop.models import Item, Purchase
 from tests.settings import OPTICO_SYNC
@@ -291,7 +292,7 @@ def test_a_refused_key_pauses_and_the_right_key_releases_everything(credential: 
     assert len(vendor.forms) == 1
     assert (credential.hold_reason, credential.paused_at is not None) == ("key_refused", True)
     assert {state_of(purchase).shown_state for purchase in purchases} == {State.HELD}
-    assert SyncState.objects.shown_as(State.HELD).count() == 20
+    assert SyncState.objects.totals(credential)[State.HELD] == 20
     assert {state_of(purchase).attempts for purchase in purchases} == {0}
     credential.set_secrets({"key": "right"})
     credential.save()
@@ -580,6 +581,129 @@ def test_a_settle_that_the_database_gives_up_on_is_tried_again(
     deliver(credential, sender=vendor)
     assert (len(vendor.forms), Attempt.objects.count()) == (1, 1)
     assert state_of(purchase).state == State.IN_SYNC
+
+
+# the next batch while this one is out
+
+
+class Crowd:
+    """A vendor that answers once ``enough`` requests are in flight, or loses patience; remembers the most."""
+
+    def __init__(self, enough: int, patience: float = 5.0) -> None:
+        self.enough, self.patience = enough, patience
+        self.most = self.inside = 0
+        self._changed = threading.Condition()
+
+    def __call__(self, form: dict[str, str]) -> Response:
+        with self._changed:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self.most >= self.enough, timeout=self.patience)
+            self.inside -= 1
+        return reply()
+
+
+def backlog(orders: int) -> None:
+    for number in range(orders):
+        place(str(number))
+    relay_all()
+
+
+@override_settings(OPTICO_SYNC={**OPTICO_SYNC, "BATCH_SIZE": 2})
+def test_the_next_batch_is_sent_while_the_last_is_out(credential: Any) -> None:
+    backlog(4)
+    crowd = Crowd(enough=4)
+    lane = Lane(credential.pk, sender=Vendor(crowd))
+    assert (lane.deliver(ahead=True), lane.is_busy) == (0, True)
+    assert (lane.deliver(ahead=True), lane.is_busy) == (2, True)
+    assert (lane.deliver(ahead=True), lane.is_busy) == (2, False)
+    lane.close()
+    assert crowd.most == 4
+    assert set(SyncState.objects.values_list("state", "lease")) == {(State.IN_SYNC, "")}
+
+
+@override_settings(OPTICO_SYNC={**OPTICO_SYNC, "BATCH_SIZE": 2})
+def test_a_lane_that_is_closed_settles_what_is_out(credential: Any, vendor: Vendor) -> None:
+    backlog(2)
+    lane = Lane(credential.pk, sender=vendor)
+    assert lane.deliver(ahead=True) == 0
+    assert lane.close() == 2
+    assert set(SyncState.objects.values_list("state", "lease")) == {(State.IN_SYNC, "")}
+
+
+@override_settings(OPTICO_SYNC={**OPTICO_SYNC, "BATCH_SIZE": 2})
+def test_what_is_out_is_settled_although_the_next_claim_fails(credential: Any, vendor: Vendor) -> None:
+    backlog(2)
+    lane = Lane(credential.pk, sender=vendor)
+    lane.deliver(ahead=True)
+
+    def fail() -> None:
+        raise OperationalError
+
+    lane._claim = fail  # type: ignore[method-assign, assignment]
+    with pytest.raises(OperationalError):
+        lane.deliver(ahead=True)
+    lane.close()
+    assert set(SyncState.objects.values_list("state", flat=True)) == {State.IN_SYNC}
+
+
+def test_an_order_by_itself_is_settled_at_once(credential: Any, vendor: Vendor) -> None:
+    place()
+    relay_all()
+    lane = Lane(credential.pk, sender=vendor)
+    assert (lane.deliver(ahead=True), lane.is_busy) == (1, False)
+    lane.close()
+
+
+@override_settings(OPTICO_SYNC={**OPTICO_SYNC, "BATCH_SIZE": 5})
+def test_a_vendor_that_goes_down_is_left_alone_by_the_batch_after_too(credential: Any) -> None:
+    VendorCredential.objects.update(concurrency=1)
+    backlog(10)
+    down = Vendor(failing(*[timed_out()] * 10))
+    lane = Lane(credential.pk, sender=down)
+    while lane.deliver(ahead=True) or lane.is_busy:
+        pass
+    lane.close()
+    assert len(down.forms) == 5
+    credential.refresh_from_db()
+    assert credential.opened_at is not None and credential.failures == 5
+    assert not SyncState.objects.exclude(lease="").exists()
+
+
+@override_settings(OPTICO_SYNC={**OPTICO_SYNC, "BATCH_SIZE": 2})
+def test_a_vendor_that_does_not_upsert_has_one_batch_out(
+    credential: Any, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that dies with it leaves doubts about every order that was claimed."""
+    monkeypatch.setattr(Optico, "upserts", False)
+    backlog(4)
+    lane = Lane(credential.pk, sender=vendor)
+    assert (lane.deliver(ahead=True), lane.is_busy) == (2, False)
+    lane.close()
+
+
+def test_a_slow_vendor_is_claimed_no_more_than_it_takes_soon(credential: Any, vendor: Vendor) -> None:
+    VendorCredential.objects.update(concurrency=2)
+    backlog(20)
+    lane = Lane(credential.pk, sender=vendor)
+    lane._latency = 1.0
+    assert lane.deliver() == 10
+    lane._latency = 30.0
+    assert lane.deliver() == 2
+    lane.close()
+
+
+def test_a_fast_vendor_gets_few_requests_at_once(credential: Any) -> None:
+    """More of them would only take the interpreter from one another."""
+    VendorCredential.objects.update(concurrency=8)
+    backlog(12)
+    crowd = Crowd(enough=8, patience=0.1)
+    lane = Lane(credential.pk, sender=Vendor(crowd))
+    lane._latency = 0.0004
+    lane.deliver()
+    lane.close()
+    assert crowd.most == 2
 
 
 # bad data

@@ -42,7 +42,9 @@ def test_what_the_vendor_refuses_is_released_by_declaring_it(admin_client: Clien
     assert "release 3 orders" in html
     assert "Call Center" in html and "Agents / Paramètres" in html
     known.add("confirmed")
-    admin_client.post(f"/admin/optico_sync/vendorcredential/{credential.pk}/declare/{row.declared.pk}/")
+    admin_client.post(
+        f"/admin/optico_sync/vendorcredential/{credential.pk}/declare/{row.declared.pk}/", {"confirmed": "1"}
+    )
     deliver(credential, sender=vendor)
     assert {state_of(purchase).state for purchase in purchases} == {SyncState.State.IN_SYNC}
     assert not diagnose(credential).rows[0].is_refused_by_vendor

@@ -16,7 +16,7 @@ from django.test import override_settings
 
 from optico_sync.exceptions import EncryptionKeyError
 from optico_sync.models import DeclaredStatus, Subject, VendorCredential
-from optico_sync.models.bulk import upsert
+from optico_sync.models.bulk import upsert, write
 from optico_sync.models.fields import key_id, seal, sealed_with, unseal
 from tests.helpers import KEY, make_credential
 
@@ -73,13 +73,20 @@ def set_by_upsert(credential: VendorCredential) -> None:
     upsert([credential], ["sealed_secrets"], using="default")
 
 
+def set_by_write(credential: VendorCredential) -> None:
+    credential.set_secrets({"key": "changed"})
+    write([credential], ["sealed_secrets"], using="default")
+
+
 def set_by_update_fields(credential: VendorCredential) -> None:
     credential.set_secrets({"key": "changed"})
     credential.save(update_fields=["sealed_secrets"])
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("change", [set_by_update, set_by_bulk_update, set_by_upsert, set_by_update_fields])
+@pytest.mark.parametrize(
+    "change", [set_by_update, set_by_bulk_update, set_by_upsert, set_by_write, set_by_update_fields]
+)
 def test_changed_secret_is_encrypted_once(change: Any) -> None:
     credential = make_credential()
     change(credential)

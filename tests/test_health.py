@@ -96,8 +96,8 @@ def test_a_credential_that_its_owner_switched_off_is_no_problem(credential: Vend
 def test_a_paused_credential_is_broken(credential: VendorCredential, worker: Worker) -> None:
     VendorCredential.objects.update(paused_at=ago(minutes=1), pause_reason="key_refused")
     (problem,) = health().problems
-    assert (problem.level, problem.code, problem.credential) == (Level.BROKEN, "paused", "Optico")
-    assert problem.text == "The vendor refused the key."
+    assert (problem.level, problem.code, problem.credential) == (Level.BROKEN, "paused", credential)
+    assert problem.text.startswith("The vendor refused the key. Type the right key into the credential.")
 
 
 def test_an_open_breaker_is_degraded(credential: VendorCredential, worker: Worker) -> None:
@@ -117,16 +117,42 @@ def test_an_order_that_waits_long_is_degraded(credential: VendorCredential, work
     place()
     relay_all()
     assert codes() == []
-    Subject.objects.update(changed_at=ago(minutes=16))
+    SyncState.objects.update(due_at=ago(minutes=16))
     assert (health().level, codes()) == (Level.DEGRADED, ["late"])
-    SyncState.objects.update(reason="hold_period")
+    SyncState.objects.update(reason="hold_period", due_at=ago(hours=-1))
     assert codes() == []
+
+
+def test_an_order_that_is_tried_for_long_is_degraded(credential: VendorCredential, worker: Worker) -> None:
+    place()
+    relay_all()
+    SyncState.objects.update(state="retrying", attempts=6, due_at=ago(hours=-2))
+    assert codes() == []
+    SyncState.objects.update(attempts=7)
+    assert codes() == ["late"]
+
+
+def test_an_old_order_that_is_sent_again_is_not_late(credential: VendorCredential, worker: Worker) -> None:
+    place()
+    relay_all()
+    Subject.objects.update(changed_at=ago(days=20))
+    assert codes() == []
+
+
+def test_orders_that_wait_while_a_new_key_is_tried_are_late(credential: VendorCredential, worker: Worker) -> None:
+    place()
+    relay_all()
+    VendorCredential.objects.update(opened_at=ago(minutes=20), open_reason="new_key")
+    assert codes() == []
+    SyncState.objects.update(due_at=ago(minutes=16))
+    assert codes() == ["late"]
 
 
 def test_a_cart_that_waits_long_is_nobodys_worry(credential: VendorCredential, worker: Worker) -> None:
     place()
     relay_all()
-    Subject.objects.update(kind="cart", changed_at=ago(minutes=16))
+    Subject.objects.update(kind="cart")
+    SyncState.objects.update(due_at=ago(minutes=16))
     assert codes() == []
 
 
@@ -234,7 +260,8 @@ def test_exit_status_says_how_bad_it_is(credential: VendorCredential, worker: Wo
     assert told.splitlines()[:3] == [
         "Health: broken.",
         "broken: No worker is running, so nothing is sent: start manage.py optico_worker.",
-        "degraded: Optico: The vendor is not answering; one order at a time is tried until it does.",
+        "degraded: Optico: The vendor is not answering; one order at a time is tried until it does. "
+        "Nothing to do: everything that waits is sent by itself when the vendor is back.",
     ]
 
 

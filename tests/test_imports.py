@@ -29,26 +29,36 @@ FLOORS = {
     "transport": 3,
     # Between the store and those who work: capture rings, the engines and the doors listen.
     "wakeups": 3.5,
+    # What capture tells once, and the relay has it forget.
+    "told": 3.5,
     "base_url": 3,
     "capture": 4,
     "relay": 4,
     "delivery": 4,
-    "resync": 4,
+    # One on the other: which orders an operator means, what is done with them, and how for very many.
+    "selection": 4.2,
+    "resync": 4.4,
+    "jobs": 4.6,
     "sweep": 4,
     "triggers": 4,
     "insight": 4,
+    "listing": 4,
     "doctor": 4,
     "preview": 4,
     "figures": 4,
     "setup": 4,
     "charts": 1,
     "reconcile": 4,
+    "purge": 4,
+    "erase": 4,
     "health": 4,
     "probe": 4,
     "rehearsal": 4,
     "installation": 4,
     "coverage": 4,
     "alerts": 4,
+    # Between what can be done and the doors: the operator's verbs, and the log of them.
+    "verbs": 4.5,
     "engines": 5,
     "admin": 5,
     "api": 5,
@@ -73,6 +83,13 @@ BESIDE = {
     ("health", "figures"),
     # What is captured must be relayed before it can be told what was missed.
     ("sweep", "relay"),
+    # What pages show is counted together, now and then.
+    ("figures", "coverage"),
+    # A change that is not taken up yet may name a cart; what the time line shows is what is to be forgotten.
+    ("erase", "relay"),
+    ("erase", "insight"),
+    # What an alert is about is what a monitor sees.
+    ("alerts", "health"),
     # An alert asks how many orders are attributed.
     ("alerts", "coverage"),
     # A command starts the worker that comes with the app.

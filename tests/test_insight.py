@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from optico_sync import insight, resync
+from optico_sync.listing import Listing
 from optico_sync.models import (
     Attempt,
     OutboxEvent,
@@ -54,8 +57,8 @@ def subject(reference: str) -> Subject:
 
 
 def found(**asked: object) -> set[str]:
-    where = insight.orders_where(insight.credentials(), **asked)  # type: ignore[arg-type]
-    return set(Subject.objects.filter(where).values_list("reference", flat=True))
+    listing = Listing(known=insight.credentials(), **asked)  # type: ignore[arg-type]
+    return {subject.reference for chunk in listing.chunks() for subject in chunk}
 
 
 def listed(credential: VendorCredential) -> dict[str, int]:
@@ -191,6 +194,7 @@ def told(timeline: insight.Timeline) -> list[str]:
     ]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_timeline_merges_changes_and_attempts(credential: VendorCredential, vendor: Vendor) -> None:
     order = place(stage="pending")
     deliver(credential, sender=vendor)
@@ -306,3 +310,12 @@ def test_captures_tell_what_did_not_get_on(credential: VendorCredential) -> None
 )
 def test_spell_uses_one_unit(seconds: float, words: str) -> None:
     assert insight.spell(timedelta(seconds=seconds)) == words
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="other databases choose by how much there is")
+def test_what_waits_is_found_by_its_index(credential: VendorCredential) -> None:
+    with CaptureQueriesContext(connection) as captured:
+        insight.waiting([credential], timezone.now())
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {captured[0]['sql']}")
+        assert any("optico_sync_due" in row[3] for row in cursor.fetchall())

@@ -14,6 +14,7 @@ from django.test import override_settings
 from optico_sync.delivery import Lane
 from optico_sync.exceptions import NoAnswer, NotConnected
 from optico_sync.models import Attempt, DeclaredStatus, SyncState, VendorCredential
+from optico_sync.outcome import retry
 from optico_sync.relay import relay_all
 from optico_sync.resync import hold, release, resend
 from optico_sync.vendors.base import Request, Response
@@ -306,7 +307,7 @@ def test_om_13_workers_share_the_slots(tiny: Tiny, clock: Clock) -> None:
 
 def test_om_15_a_halved_rate_spreads_its_slots(tiny: Tiny, clock: Clock) -> None:
     credential = account_at("slow")
-    credential.keep_pace(is_too_fast=True, now=clock.now)
+    credential.heed([retry("rate_limited")], clock.now)
     credential.save()
     for number in range(60):
         place(str(number), "confirmed")

@@ -15,8 +15,10 @@ from django.utils import timezone
 from optico_sync.models import OutboxEvent, StatusMapping, Subject, SyncState
 from optico_sync.preview import Preview, preview
 from optico_sync.relay import relay_all
-from optico_sync.resync import Selection, resend_selected
-from tests.helpers import Vendor, deliver, error, make_credential, move, place, reply
+from optico_sync.resync import resend_selected
+from optico_sync.selection import Selection
+from optico_sync.shops import get_shop
+from tests.helpers import Vendor, deliver, error, make_credential, place, reply, state_of
 from tests.oddshop.models import Purchase
 from tests.settings import OPTICO_SYNC
 from tests.test_together import ORDER, account
@@ -25,9 +27,9 @@ pytestmark = pytest.mark.django_db
 LIST = "/admin/optico_sync/subject/"
 
 
-def foresee(*, credential: Any = None, **options: Any) -> Preview:
+def foresee() -> Preview:
     keys = [str(key) for key in Purchase._base_manager.order_by("pk").values_list("pk", flat=True)]
-    (found,) = preview([keys], credential_id=credential.pk if credential else None, **options)
+    (found,) = preview([keys])
     return found
 
 
@@ -89,22 +91,16 @@ def test_nothing_is_written_and_nothing_is_sent(credential: Any, django_assert_n
     assert (list(SyncState.objects.values()), OutboxEvent.objects.count()) == before
 
 
-def test_what_waits_is_told_without_sending_again(credential: Any, vendor: Vendor) -> None:
-    place("1001", "confirmed")
-    deliver(credential, sender=vendor)
-    type(credential).objects.update(is_enabled=False)
-    move(Purchase.objects.get(), "shipped")
-    place("1002", "pending")
-    relay_all()
-    found = foresee(is_resend=False)
-    assert (found.orders, found.sends, found.sales) == (2, 2, 0)
-    assert any("At the moment nothing leaves" in sentence for sentence in found.sentences)
-
-
 def test_orders_never_captured_are_counted_too(credential: Any) -> None:
-    Purchase.objects.bulk_create([Purchase(number="old", stage="confirmed")])
+    place("old", "confirmed")
+    OutboxEvent.objects.all().delete()
     assert foresee().sends == 1
     assert not Subject.objects.exists()
+
+
+def test_an_order_without_lines_is_left_out(credential: Any) -> None:
+    Purchase.objects.create(number="empty", stage="confirmed")
+    assert (foresee().sends, dict(foresee().left_out)) == (0, {"no_lines": 1})
 
 
 def test_a_key_that_cannot_be_read_is_said(credential: Any) -> None:
@@ -172,3 +168,17 @@ def test_very_many_must_be_typed(admin_client: Client, credential: Any, monkeypa
     assert not SyncState.objects.filter(is_forced=True).exists()
     admin_client.post(LIST, chosen(12, confirmed="yes", typed="12"))
     assert SyncState.objects.filter(is_forced=True).count() == 12
+
+
+def test_an_adapter_that_fails_as_a_whole_is_told_of_as_delivery_tells_it(
+    credential: Any, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = place("1001", "confirmed")
+
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise KeyError("a bug of the shop's")
+
+    monkeypatch.setattr(type(get_shop()), "read", fail)
+    assert dict(foresee().refused) == {"unreadable_order": 1}
+    deliver(credential, sender=vendor)
+    assert (state_of(order).state, state_of(order).reason) == (SyncState.State.REFUSED, "unreadable_order")

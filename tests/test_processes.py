@@ -14,7 +14,9 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from optico_sync.models import Attempt, OutboxEvent, Sweep, SyncState, Worker
+from optico_sync import jobs
+from optico_sync.jobs import WINDOW
+from optico_sync.models import Attempt, Job, OutboxEvent, Sweep, SyncState, Worker
 from optico_sync.sandbox.client import SandboxServer
 from optico_sync.sweep import CHUNK
 from tests.helpers import KEY, STATUSES, make_credential, place
@@ -142,6 +144,33 @@ def test_a_sweep_killed_in_the_middle_goes_on_and_tells_every_order_once(start: 
     assert second.returncode == 0, output
     assert CHUNK <= looked_at < 3 * CHUNK == Sweep.objects.get().found
     assert OutboxEvent.objects.values("key").distinct().count() == OutboxEvent.objects.count() == 3 * CHUNK
+
+
+def test_a_backfill_killed_in_the_middle_goes_on_and_delivers_every_order(start: Start, vendor: SandboxServer) -> None:
+    """No list of keys is lost with the process: the next one goes on at the cursor, and only leases are sent twice."""
+    credential = make_credential(vendor.url)
+    count = WINDOW + 2 * jobs.CHUNK
+    made = Purchase.objects.bulk_create(Purchase(number=f"N-{number}", stage="pending") for number in range(count))
+    Item.objects.bulk_create(Item(purchase=purchase, title="x", paid=1) for purchase in made)
+    vendor.config(latency=0.01)
+    first = start("--from", "2000-01-01", "--yes", "--wait", command="optico_backfill", lease=20)
+    killed = start(lease=20)
+    wait_until(lambda: vendor.summary()["requests"] > count // 4, 60)
+    kill(first)
+    kill(killed)
+    job = Job.objects.get()
+    assert 0 < job.looked_at < count and job.state == Job.State.RUNNING
+    in_flight = SyncState.objects.exclude(lease="").count()
+    vendor.config(latency=0)
+    start(lease=20)
+    second = start("--resume", str(job.pk), "--wait", command="optico_backfill", lease=20)
+    output, _ = second.communicate(timeout=120)
+    assert second.returncode == 0, output
+    assert f"The vendor has {count} orders." in output
+    heard = told(vendor)
+    assert len(heard) == count == SyncState.objects.filter(credential=credential, state=State.IN_SYNC).count()
+    wait_until(lambda: not SyncState.objects.exclude(lease="").exists(), 30)
+    assert sum(len(statuses) - 1 for statuses in heard.values()) <= 3 * in_flight
 
 
 @pytest.mark.databases("postgresql")

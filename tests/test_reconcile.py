@@ -19,8 +19,8 @@ from django.utils import timezone
 from pytest_httpserver import HTTPServer
 
 from optico_sync.models import DeclaredStatus, OutboxEvent, Reconciliation, StatusMapping, SyncState, VendorCredential
-from optico_sync.outcome import Outcome
-from optico_sync.reconcile import RESTS, reconcile
+from optico_sync.outcome import Outcome, retry
+from optico_sync.reconcile import LONGEST_REST, RESTS, reconcile
 from optico_sync.relay import relay_all
 from optico_sync.sandbox.client import SandboxServer
 from optico_sync.vendors.base import Manner, Page, Response
@@ -386,6 +386,38 @@ def test_the_rate_holds_for_reading_and_sending_together(optico: SandboxServer) 
     deliver(account)
     verdicts = [entry["verdict"] for entry in optico.journal(vendor="ometria")]
     assert (len(verdicts), "Too many requests" in verdicts) == (5, False)
+
+
+@override_settings(OPTICO_SYNC={**OPTICO_SYNC, "ORDER": ORDER})
+def test_om_15_a_429_to_a_reader_halves_the_rate_for_all(optico: SandboxServer) -> None:
+    account = make_account(f"{optico.url}/ometria/v2")
+    place("1001", "shipped")
+    relay_all()
+    optico.script("", [{"kind": "429", "retry_after": "30"}])
+    seen = []
+
+    def rest(seconds: float) -> None:
+        account.refresh_from_db()
+        seen.append((seconds, account.rate_at(timezone.now()), deliver(account)))
+        VendorCredential.objects.update(open_until=timezone.now())
+
+    assert not reconcile(account, rest=rest).run.failure
+    assert seen == [(30, 2.0, 0)]
+    assert deliver(account) == 1
+
+
+@override_settings(OPTICO_SYNC={**OPTICO_SYNC, "ORDER": ORDER})
+def test_a_reader_leaves_alone_a_vendor_that_asked_the_senders_for_it(optico: SandboxServer) -> None:
+    account = make_account(f"{optico.url}/ometria/v2")
+    account.heed([retry("rate_limited", retry_after=LONGEST_REST + 60)], timezone.now())
+    account.save()
+    assert run(account).failure == "rate_limited"
+    assert optico.journal(vendor="ometria") == []
+    asked_until = timezone.now() + timedelta(seconds=1)
+    VendorCredential.objects.update(open_until=asked_until)
+    assert not run(account).failure
+    account.refresh_from_db()
+    assert account.next_slot_at > asked_until
 
 
 # the command

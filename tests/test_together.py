@@ -179,7 +179,7 @@ def test_om_15_429_halves_the_rate_for_a_while(optico: Any, clock: Clock) -> Non
         place(f"at {clock.now:%H%M%S}", "confirmed", ITEMS)
         deliver(credential, clock=clock)
         credential.refresh_from_db()
-        rates.append(credential.rate)
+        rates.append(credential.rate_at(clock.now))
     assert rates == [2.0, 1.0, 1.0, 2.0, 4.0]
     assert state_of(purchase).state == State.IN_SYNC
 

@@ -56,6 +56,8 @@ class Server:
         self.handler, self.context = handler, context
         self.connections = 0
         self.requests: list[bytes] = []
+        #: What each request began with, as it arrived.
+        self.first_pieces: list[bytes] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept)]
@@ -88,6 +90,7 @@ class Server:
             if not (chunk := sock.recv(65536)):
                 return b""
             received += chunk
+        self.first_pieces.append(received)
         head, _end, body = received.partition(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
         while len(body) < length:
@@ -164,6 +167,20 @@ def test_send_keeps_the_connection_alive() -> None:
         for _ in range(3):
             assert sender.send(request(server.port)).body == b"ok"
         assert server.connections == 1
+
+
+def test_head_and_body_leave_in_one_piece() -> None:
+    with serving(say(OK)) as server, transport() as sender:
+        for _ in range(20):
+            sender.send(request(server.port))
+    assert server.first_pieces == server.requests
+
+
+def test_send_to_several_origins_by_turns() -> None:
+    with serving(say(OK)) as one, serving(say(OK)) as two, serving(say(OK)) as three, transport() as sender:
+        for server in (one, two, three) * 2:
+            assert sender.send(request(server.port)).body == b"ok"
+        assert [len(server.requests) for server in (one, two, three)] == [2, 2, 2]
 
 
 def test_send_reads_chunks_and_keeps_the_connection_alive() -> None:

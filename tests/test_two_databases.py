@@ -25,14 +25,20 @@ DATABASE_ROUTERS = ["routers.OpticoRouter"]
 CASES = '''
 import pytest
 from django.contrib.auth.models import User
-from django.core.management import call_command
+from django.core.checks import run_checks
+from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connections, transaction
-from django.test import Client
+from django.test import Client, override_settings
 
+from optico_sync import capture, triggers
 from optico_sync.models import Attempt, OutboxEvent, Subject, SyncState
 from optico_sync.relay import relay_all
-from optico_sync.resync import Selection, resend_selected
+from optico_sync.resync import resend_selected
+from optico_sync.selection import Selection
+from optico_sync.sweep import sweep
 from tests.helpers import Vendor, deliver, make_credential, move, place, state_of
+from tests.oddshop.models import Item, Purchase
+from tests.settings import OPTICO_SYNC
 
 pytest_plugins = ["optico_sync.testing"]
 pytestmark = pytest.mark.django_db(databases=["default", "optico"], transaction=True)
@@ -116,6 +122,82 @@ def test_operators_see_and_resend_across_both():
     html = client.get(f"/admin/optico_sync/subject/{Subject.objects.get().pk}/change/").content.decode()
     assert "saved" in html and "pending" in html
     assert client.get("/admin/optico_sync/subject/").status_code == 200
+
+
+def test_the_sweep_finds_what_passed_by_unseen_in_the_shops_database():
+    credential, vendor = make_credential(), Vendor()
+    changed, gone = place("1001"), place("1002")
+    deliver(credential, sender=vendor)
+    Purchase.objects.filter(pk=changed.pk).update(stage="confirmed")
+    Item.objects.filter(purchase=gone)._raw_delete("default")
+    Purchase.objects.filter(pk=gone.pk)._raw_delete("default")
+    Purchase.objects.bulk_create([Purchase(number="1003", stage="shipped")])
+    (*_, run) = sweep()
+    assert (run._state.db, run.found, sorted(run.references)) == ("optico", 3, sorted(["1001", "1003", str(gone.pk)]))
+    deliver(credential, sender=vendor)
+    assert state_of(changed).accepted_status == "confirmed"
+    assert state_of(Purchase.objects.get(number="1003")).reason == "no_lines"
+    assert Subject.objects.get(key=gone.pk).deleted_at
+
+
+def test_a_crash_while_the_sweep_records_what_it_found_repeats_and_loses_nothing():
+    credential, vendor = make_credential(), Vendor()
+    purchase = place("1001")
+    deliver(credential, sender=vendor)
+    Purchase.objects.filter(pk=purchase.pk).update(stage="confirmed")
+    # The event is committed in the one database, and the progress is not in the other.
+    with pytest.raises(IntegrityError), transaction.atomic(using="optico"):
+        list(sweep())
+        raise IntegrityError
+    assert waiting() == 1
+    list(sweep())
+    deliver(credential, sender=vendor)
+    assert (vendor.statuses, state_of(purchase).accepted_status) == (["pending", "confirmed"], "confirmed")
+
+
+@pytest.fixture
+def by_triggers():
+    with override_settings(OPTICO_SYNC={**OPTICO_SYNC, "CAPTURE": "triggers"}):
+        capture.connect()
+        call_command("optico_triggers", "--install")
+        yield
+        call_command("optico_triggers", "--remove")
+        assert not triggers.installed("default")
+    capture.connect()
+
+
+def problems(alias):
+    return [message.id for message in run_checks(databases=[alias]) if message.id == "optico_sync.E008"]
+
+
+def test_triggers_are_beside_the_orders_and_nowhere_else(by_triggers):
+    assert triggers.installed("default") and not triggers.installed("optico")
+    call_command("optico_triggers", "--check")
+    assert problems("default") == problems("optico") == []
+    name, table = sorted(triggers.installed("default").items())[0]
+    with connections["default"].cursor() as cursor:
+        cursor.execute(f"DROP TRIGGER {name}")
+    with pytest.raises(CommandError, match="--install"):
+        call_command("optico_triggers", "--check")
+    assert problems("default") and not problems("optico")
+
+
+def test_what_triggers_capture_is_delivered_from_the_other(by_triggers):
+    credential, vendor = make_credential(), Vendor()
+    purchase = place("1001")
+    Purchase.objects.filter(pk=purchase.pk).update(stage="confirmed")
+    assert not OutboxEvent.objects.using("optico").exists()
+    deliver(credential, sender=vendor)
+    assert (vendor.statuses, waiting()) == (["pending", "confirmed"], 0)
+
+
+def test_migrations_of_either_leave_the_triggers_in_place(by_triggers):
+    before = triggers.installed("default")
+    call_command("migrate", "sessions", "zero", database="default", verbosity=0)
+    call_command("migrate", "sessions", database="default", verbosity=0)
+    call_command("migrate", "optico_sync", "zero", database="optico", verbosity=0)
+    call_command("migrate", "optico_sync", database="optico", verbosity=0)
+    assert triggers.installed("default") == before and not triggers.installed("optico")
 '''
 
 
@@ -126,4 +208,4 @@ def test_the_shop_and_the_app_in_two_databases(pytester: pytest.Pytester, monkey
     monkeypatch.setenv("PYTHONPATH", f"{pytester.path}:{BASE_DIR}")
     pytester.makepyfile(two_databases=SETTINGS, routers=router, test_cases=CASES)
     found = pytester.runpytest_subprocess("-W", "error", "-p", "no:cacheprovider", "-p", "no:randomly")
-    found.assert_outcomes(passed=5)
+    found.assert_outcomes(passed=10)

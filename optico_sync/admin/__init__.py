@@ -1,5 +1,5 @@
 """What the shop owner sees. Doors only: every page asks ``insight``, every button calls one verb."""
 
-from optico_sync.admin import alerts, credentials, orders, workers
+from optico_sync.admin import alerts, credentials, jobs, orders, workers
 
-__all__ = ["alerts", "credentials", "orders", "workers"]
+__all__ = ["alerts", "credentials", "jobs", "orders", "workers"]

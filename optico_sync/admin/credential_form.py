@@ -38,6 +38,8 @@ class CredentialForm(forms.ModelForm):
     """Made for one vendor by ``form_for``."""
 
     spec: ClassVar[Vendor | None] = None
+    #: Whether somebody came back from the question what it would do: all is shown as typed, and nothing is saved.
+    is_taken_back: ClassVar[bool] = False
 
     base_url = forms.URLField(
         label=gettext_lazy("Base URL"),
@@ -56,6 +58,9 @@ class CredentialForm(forms.ModelForm):
         #: What ``save_model`` writes of a credential that exists.
         self.written_fields = [*_PLAIN_FIELDS, "options"]
         self._is_readable = True
+        if start_at := self.fields.get("start_at"):
+            # Date and time have a box each, and no label of their own.
+            start_at.widget.attrs["aria-label"] = start_at.label
         if self.spec is None:
             return
         if self.instance.pk is None:
@@ -106,6 +111,8 @@ class CredentialForm(forms.ModelForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         typed = self._typed()
+        if self.is_taken_back:
+            self.add_error(None, _("Nothing was saved. Look over it and save again; a key must be typed again."))
         if typed and self.spec:
             try:
                 seal("")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db import models
+from django.db import models, router
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -17,9 +20,10 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from optico_sync import doctor, insight, relay
+from optico_sync import doctor, insight, relay, wakeups
+from optico_sync.admin import questions
 from optico_sync.admin.badges import CSS
 from optico_sync.admin.credential_form import forget_name, form_for, option_name, secret_name
 from optico_sync.admin.installation import answer, banner, may_configure
@@ -28,6 +32,7 @@ from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import DeclaredStatus, Installation, SyncState, VendorCredential
 from optico_sync.models.credentials import RESUMED_FIELDS
 from optico_sync.models.installation import OTHER_INSTALLATION
+from optico_sync.preview import Preview, foresee
 from optico_sync.probe import probe
 from optico_sync.vendors import get_vendor, vendor_paths
 from optico_sync.vendors.base import Vendor
@@ -90,7 +95,67 @@ class VendorCredentialAdmin(admin.ModelAdmin):
     ) -> HttpResponse:
         if object_id is None and self.has_add_permission(request) and _chosen_vendor(request) is None:
             return self._choose_vendor(request)
-        return super().changeform_view(request, object_id, form_url, extra_context)
+        save = partial(super().changeform_view, request, object_id, form_url, extra_context)
+        credential = self.get_object(request, unquote(object_id)) if object_id and request.method == "POST" else None
+        if credential is None or not self.has_change_permission(request, credential):
+            return save()
+        return self._save_or_ask(request, credential, save)
+
+    @sensitive_variables()
+    def _save_or_ask(
+        self, request: HttpRequest, credential: VendorCredential, save: Callable[[], HttpResponse]
+    ) -> HttpResponse:
+        """Save, unless orders would go out because of it: that is asked first, in numbers."""
+        if not request.POST.keys().isdisjoint(("confirmed", "back")):
+            questions.give_secrets_back(request)
+        if "back" in request.POST or questions.is_confirmed(request):
+            return save()
+        responses: list[HttpResponse] = []
+        found = self._foresee(request, lambda: responses.append(save()))
+        if responses and not isinstance(responses[0], HttpResponseRedirect):
+            # It cannot be saved, and says why.
+            return responses[0]
+        if not found:
+            return save()
+        spec = _spec_of(credential)
+        secrets = [secret_name(secret) for secret in spec.secrets] if spec else []
+        questions.keep_secrets(request, secrets)
+        return self._ask(request, credential, found, secrets=secrets)
+
+    def _foresee(self, request: HttpRequest, change: Callable[[], object]) -> list[Preview]:
+        """What ``change`` would send. It is taken back, so nothing is told or logged of it."""
+        request._optico_sync_is_rehearsal = True  # type: ignore[attr-defined]
+        try:
+            return foresee(change)
+        except ConfigurationError:
+            # Without the shop's orders nothing can be foreseen, and nothing is sent; the checks say what is wrong.
+            return []
+        finally:
+            request._optico_sync_is_rehearsal = False  # type: ignore[attr-defined]
+
+    def _ask(
+        self, request: HttpRequest, credential: VendorCredential, found: list[Preview], secrets: Sequence[str] = ()
+    ) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("What will this do?"),
+            "opts": self.opts,
+            "media": self.media,
+            "original": credential,
+            **questions.question(request, found, secrets=secrets),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/optico_sync/vendorcredential/question.html", context)
+
+    def message_user(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        if not getattr(request, "_optico_sync_is_rehearsal", False):
+            super().message_user(request, *args, **kwargs)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        # The log may be in another database than the credentials, where nothing is taken back.
+        if not getattr(request, "_optico_sync_is_rehearsal", False):
+            return super().log_change(request, obj, message)
+        return None
 
     def _choose_vendor(self, request: HttpRequest) -> HttpResponse:
         context = {
@@ -108,7 +173,8 @@ class VendorCredentialAdmin(admin.ModelAdmin):
     def get_form(
         self, request: HttpRequest, obj: VendorCredential | None = None, change: bool = False, **kwargs: Any
     ) -> type[ModelForm]:
-        kwargs["form"] = form_for(_spec_of(obj) if obj else _chosen_vendor(request))
+        form = form_for(_spec_of(obj) if obj else _chosen_vendor(request))
+        kwargs["form"] = type("CredentialForm", (form,), {"is_taken_back": "back" in request.POST})
         return super().get_form(request, obj, change, **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: VendorCredential | None = None) -> Any:
@@ -157,7 +223,10 @@ class VendorCredentialAdmin(admin.ModelAdmin):
         parked = _parked(form.instance)
         super().save_related(request, form, formsets, change)
         if (released := parked - _parked(form.instance)) > 0:
-            messages.success(request, _("Orders released: %(count)d.") % {"count": released})
+            told = _("Orders released: %(count)d.") % {"count": released}
+            self.message_user(request, told, messages.SUCCESS)
+            self.log_change(request, form.instance, told)
+        wakeups.ring_soon(router.db_for_write(VendorCredential))
 
     def response_add(self, request: HttpRequest, obj: VendorCredential, post_url_continue: str | None = None) -> Any:
         """On to the statuses, which are the next thing to do."""
@@ -199,7 +268,12 @@ class VendorCredentialAdmin(admin.ModelAdmin):
             return credential
         declared = get_object_or_404(DeclaredStatus, pk=status, credential=credential)
         declared.credential = credential
+        if "back" in request.POST:
+            return HttpResponseRedirect(self._page_of(pk))
+        if not questions.is_confirmed(request) and (found := self._foresee(request, declared.declare)):
+            return self._ask(request, credential, found)
         count = declared.declare()
+        wakeups.ring_soon(router.db_for_write(VendorCredential))
         told = _("“%(status)s” is declared now. Orders released: %(count)d.")
         told %= {"status": declared.name, "count": count}
         self.log_change(request, credential, told)
@@ -214,6 +288,7 @@ class VendorCredentialAdmin(admin.ModelAdmin):
         finding = probe(credential)
         level = {True: messages.SUCCESS, False: messages.ERROR, None: messages.WARNING}[finding.is_good]
         messages.add_message(request, level, f"{credential}: {finding.text}")
+        self.log_change(request, credential, _("Test the connection. %(finding)s") % {"finding": finding.text})
         return HttpResponseRedirect(self._page_of(pk))
 
     def doctor_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -259,6 +334,7 @@ class VendorCredentialAdmin(admin.ModelAdmin):
             return
         credential.resume()
         credential.save(update_fields=RESUMED_FIELDS)
+        wakeups.ring_soon(router.db_for_write(VendorCredential))
         if credential.is_enabled:
             told = _("%(name)s is sending again.") % {"name": credential}
             messages.success(request, told)

@@ -8,12 +8,19 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.text import Truncator
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from optico_sync import insight
+from optico_sync.listing import Listing
 from optico_sync.models import Subject, SyncState, VendorCredential
 from optico_sync.outcome import REASONS
+
+#: Whom an order can be credited to.
+ATTRIBUTED = [
+    ("visit", gettext_lazy("to a visit")),
+    ("call", gettext_lazy("to a call")),
+    ("no", gettext_lazy("to nobody")),
+]
 
 
 def known_credentials(request: HttpRequest) -> list[VendorCredential]:
@@ -31,26 +38,30 @@ def chosen_credential(request: HttpRequest) -> int | None:
     return next((known.pk for known in known_credentials(request) if str(known.pk) == given), None)
 
 
-class _StandingFilter(admin.SimpleListFilter):
-    """State, credential and reason must be true of one and the same sync state, so they are asked together, once."""
+def listing_of(request: HttpRequest, kind: str, term: str) -> Listing:
+    """What the address of the page asks for; what it cannot mean is nothing."""
+    given = {name: request.GET.get(name, "") for name in ("state", "reason", "credential", "attributed")}
+    if given["attributed"] not in dict(ATTRIBUTED):
+        given["attributed"] = ""
+    return Listing(
+        known=known_credentials(request),
+        kind=kind,
+        state=given["state"],
+        reason=given["reason"],
+        credential_id=(chosen_credential(request) or -1) if given["credential"] else None,
+        attributed=given["attributed"],
+        term=term.strip(),
+    )
 
-    parameters = ("state", "credential", "reason")
+
+class _Filter(admin.SimpleListFilter):
+    """Offers the choices; the list asks for all that was chosen at once."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Subject]) -> QuerySet[Subject]:
-        given = [name for name in self.parameters if request.GET.get(name)]
-        if not given or self.parameter_name != given[0]:
-            return queryset
-        state, reason = request.GET.get("state", ""), request.GET.get("reason", "")
-        if state not in ("", *SyncState.State.values) or reason not in REASONS:
-            return queryset.none()
-        credential_id = chosen_credential(request)
-        if "credential" in given and credential_id is None:
-            return queryset.none()
-        known = known_credentials(request)
-        return queryset.filter(insight.orders_where(known, state=state, reason=reason, credential_id=credential_id))
+        return queryset
 
 
-class StateFilter(_StandingFilter):
+class StateFilter(_Filter):
     title = gettext_lazy("state")
     parameter_name = "state"
 
@@ -58,7 +69,7 @@ class StateFilter(_StandingFilter):
         return [(state.value, str(state.label)) for state in SyncState.State]
 
 
-class CredentialFilter(_StandingFilter):
+class CredentialFilter(_Filter):
     title = gettext_lazy("vendor credential")
     parameter_name = "credential"
 
@@ -70,7 +81,7 @@ class CredentialFilter(_StandingFilter):
         return bool(self.lookup_choices)
 
 
-class ReasonFilter(_StandingFilter):
+class ReasonFilter(_Filter):
     title = gettext_lazy("reason")
     parameter_name = "reason"
 
@@ -81,14 +92,12 @@ class ReasonFilter(_StandingFilter):
         return [(code, Truncator(str(REASONS[code].text)).chars(60)) for code in codes]
 
 
-class AttributedFilter(admin.SimpleListFilter):
+class AttributedFilter(_Filter):
     title = gettext_lazy("attributed")
     parameter_name = "attributed"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("visit", _("to a visit")), ("call", _("to a call")), ("no", _("to nobody"))]
+        return [(value, str(label)) for value, label in ATTRIBUTED]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Subject]) -> QuerySet[Subject]:
-        to = self.value() or ""
-        is_known = to in dict(self.lookup_choices)
-        return queryset.filter(insight.orders_attributed(to)) if is_known else queryset
+
+FILTERS: list[Any] = [StateFilter, CredentialFilter, ReasonFilter, AttributedFilter]

@@ -45,6 +45,12 @@ class _PartOfCredential(admin.TabularInline):
 class StatusFormSet(BaseInlineFormSet):
     """Hands its rows the credential of the page: loading another would open the secrets."""
 
+    def add_fields(self, form: Any, index: int | None) -> None:
+        """With labels for who cannot see the column's head."""
+        super().add_fields(form, index)
+        for field in form.fields.values():
+            field.widget.attrs.setdefault("aria-label", field.label)
+
     def save_existing(self, form: Any, obj: Any, commit: bool = True) -> Any:
         form.instance.credential = self.instance
         return super().save_existing(form, obj, commit)

@@ -14,7 +14,8 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from optico_sync.alerts.messages import send, send_due, write
-from optico_sync.alerts.troubles import Trouble, troubles
+from optico_sync.alerts.troubles import troubles
+from optico_sync.health import Finding
 from optico_sync.models import Alert, AlertKind, AlertSettings, Installation, Notice
 from optico_sync.models.clock import database_now
 
@@ -39,7 +40,7 @@ def watch(*, is_forced: bool = False, clock: Callable[[str], datetime] = databas
     if not settings.take_turn(now, timedelta(0) if is_forced else EVERY) or Installation.compare().is_another:
         return
     with translation.override(settings.language_code):
-        found = list(troubles(settings, now))
+        found = troubles(settings, now)
         with transaction.atomic(using=using):
             # Two may look at once where one of them is forced to.
             AlertSettings.objects.using(using).defer("webhook_secret").select_for_update().get(pk=settings.pk)
@@ -71,9 +72,9 @@ def open_alerts() -> list[Alert]:
     return list(alerts.defer("credential__sealed_secrets"))
 
 
-def _compare(settings: AlertSettings, found: Sequence[Trouble], now: datetime) -> list[dict[str, str]]:
+def _compare(settings: AlertSettings, found: Sequence[Finding], now: datetime) -> list[dict[str, str]]:
     """Open, remind of and close alerts by what is wrong now. Returns what is to be told."""
-    wrong = {trouble.key: trouble for trouble in found}
+    wrong = {(one.kind, one.credential.pk if one.credential else None, one.about): one for one in found}
     alerts = {(alert.kind, alert.credential_id, alert.about): alert for alert in open_alerts()}
     entries = []
     for key, trouble in wrong.items():

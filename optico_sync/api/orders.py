@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from optico_sync import insight, resync
+from optico_sync import insight
 from optico_sync.api import serializers
 from optico_sync.api.base import Door
 from optico_sync.api.paging import NewestFirst
@@ -20,7 +19,9 @@ from optico_sync.api.problems import Conflict, Unavailable
 from optico_sync.attribution import NOTHING, Attribution, stated
 from optico_sync.capture import set_attribution
 from optico_sync.exceptions import InvalidAttribution
+from optico_sync.listing import Listing
 from optico_sync.models import Subject, VendorCredential
+from optico_sync.verbs import do
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class OrderList(Door):
         known = insight.credentials()
         orders = _chosen(self.asked(request), known)
         pages = NewestFirst()
-        page = pages.paginate_queryset(orders, request, view=self) or []
+        page = pages.read(orders, request)
         rows = insight.standings(page, known)
         for subject in page:
             subject.standings = rows[subject.pk]  # type: ignore[attr-defined]
@@ -70,37 +71,59 @@ class Verb(Door):
     body = serializers.VerbSerializer
     answers = {200: serializers.AffectedSerializer}
     problems = (400, 404, 415, 503)
-    run: Callable[..., int]
+    verb = ""
 
     def post(self, request: Request, key: str) -> Response:
         subject = _find(key)
-        credential_id = self.given(request).get("credential")
+        credential_id, known = self.given(request).get("credential"), insight.credentials()
         if credential_id is not None:
-            _check_credential(credential_id, insight.credentials())
-        affected = self.run([subject.pk], credential_id=credential_id)
-        logger.info("API: %s for subject %s by user %s: %s.", self.operation, subject.pk, request.user.pk, affected)
-        return Response({"affected": affected})
+            _check_credential(credential_id, known)
+        credential = next((one for one in known if one.pk == credential_id), None)
+        done = do(self.verb, [subject], user=request.user, credential=credential)
+        logger.info("API: %s for subject %s by user %s: %s.", self.operation, subject.pk, request.user.pk, done.count)
+        return Response({"affected": done.count})
 
 
 class ResendOrder(Verb):
     """Send the order again, with its content and status of now. Rules hold as ever."""
 
     operation = "resend_order"
-    run = staticmethod(resync.resend)
+    verb = "resend"
 
 
 class HoldOrder(Verb):
     """Send nothing of the order until it is released."""
 
     operation = "hold_order"
-    run = staticmethod(resync.hold)
+    verb = "hold"
 
 
 class ReleaseOrder(Verb):
     """Let go what was held by hand, and try again what was refused."""
 
     operation = "release_order"
-    run = staticmethod(resync.release)
+    verb = "release"
+
+
+class WithholdOrder(Verb):
+    """Send no more of the order, whatever changes, until it is sent after all."""
+
+    operation = "withhold_order"
+    verb = "withhold"
+
+
+class SendOrderAfterAll(Verb):
+    """Undo that the order is not sent: everything that came about meanwhile is sent."""
+
+    operation = "send_order_after_all"
+    verb = "send_after_all"
+
+
+class ConfirmOrder(Verb):
+    """Somebody looked: the vendor has what was sent without a clear answer."""
+
+    operation = "confirm_order"
+    verb = "confirm"
 
 
 class AttributeOrder(Door):
@@ -141,20 +164,18 @@ class AttributeOrder(Door):
         return seen
 
 
-def _chosen(asked: Mapping[str, Any], known: list[VendorCredential]) -> QuerySet[Subject]:
+def _chosen(asked: Mapping[str, Any], known: list[VendorCredential]) -> Listing:
     """The orders that fit all of what is asked."""
-    orders = Subject.objects.filter(kind=Subject.Kind.ORDER)
     if "credential" in asked:
         _check_credential(asked["credential"], known)
-    if asked.keys() & {"state", "reason", "credential"}:
-        state, reason = asked.get("state", ""), asked.get("reason", "")
-        where = insight.orders_where(known, state=state, reason=reason, credential_id=asked.get("credential"))
-        orders = orders.filter(where)
-    if "attributed" in asked:
-        orders = orders.filter(insight.orders_attributed(asked["attributed"]))
-    if "q" in asked:
-        orders = orders.filter(insight.orders_named(asked["q"]))
-    return orders
+    return Listing(
+        known=known,
+        state=asked.get("state", ""),
+        reason=asked.get("reason", ""),
+        credential_id=asked.get("credential"),
+        attributed=asked.get("attributed", ""),
+        term=asked.get("q", ""),
+    )
 
 
 def _find(key: str) -> Subject:

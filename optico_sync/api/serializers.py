@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from rest_framework import serializers
 
 from optico_sync.health import Level
-from optico_sync.insight import Change, CredentialLine, Exchange, Timeline, WorkerState
+from optico_sync.insight import Change, CredentialLine, Deed, Exchange, Timeline, WorkerState
 from optico_sync.models import OutboxEvent, SyncState
 from optico_sync.outcome import REASONS
 
@@ -162,12 +162,21 @@ class AttemptSerializer(serializers.Serializer):
     answer = serializers.CharField(allow_null=True, help_text="Only for those who may send again.")
 
 
+class DeedSerializer(serializers.Serializer):
+    """What somebody did in an admin or by this API, from Django's admin log."""
+
+    who = serializers.CharField()
+    told = serializers.CharField()
+    is_ours = serializers.BooleanField(help_text="A verb of ours; else a change in the shop's own admin.")
+
+
 class EntrySerializer(serializers.Serializer):
-    """Either a change or an attempt."""
+    """A change, an attempt or a deed: one of the three."""
 
     at = serializers.DateTimeField()
     change = ChangeSerializer(allow_null=True)
     attempt = AttemptSerializer(allow_null=True)
+    deed = DeedSerializer(allow_null=True)
 
 
 class TimelineSerializer(serializers.Serializer):
@@ -183,7 +192,7 @@ class OrderDetailSerializer(OrderSerializer):
 
 
 class AffectedSerializer(serializers.Serializer):
-    affected = serializers.IntegerField(help_text="Sends queued, or standings held or released.")
+    affected = serializers.IntegerField(help_text="Sends queued, or standings that the verb changed.")
 
 
 class HealthProblemSerializer(serializers.Serializer):
@@ -258,9 +267,12 @@ def timeline_facts(timeline: Timeline, *, bodies: bool) -> dict[str, Any]:
     }
 
 
-def _entry(entry: Change | Exchange, *, bodies: bool) -> dict[str, Any]:
+def _entry(entry: Change | Exchange | Deed, *, bodies: bool) -> dict[str, Any]:
+    parts: dict[str, Any] = {"at": entry.at, "change": None, "attempt": None, "deed": None}
     if isinstance(entry, Change):
-        return {"at": entry.at, "change": entry, "attempt": None}
+        return {**parts, "change": entry}
+    if isinstance(entry, Deed):
+        return {**parts, "deed": entry}
     made = entry.attempt
     facts = {
         "credential": entry.credential,
@@ -274,4 +286,4 @@ def _entry(entry: Change | Exchange, *, bodies: bool) -> dict[str, Any]:
         "request": made.request if bodies else None,
         "answer": made.answer if bodies else None,
     }
-    return {"at": entry.at, "change": None, "attempt": facts}
+    return {**parts, "attempt": facts}

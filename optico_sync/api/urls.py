@@ -18,6 +18,9 @@ v1: list[URLPattern | URLResolver] = [
     path("orders/<path:key>/resend", orders.ResendOrder.as_view(), name="resend"),
     path("orders/<path:key>/hold", orders.HoldOrder.as_view(), name="hold"),
     path("orders/<path:key>/release", orders.ReleaseOrder.as_view(), name="release"),
+    path("orders/<path:key>/withhold", orders.WithholdOrder.as_view(), name="withhold"),
+    path("orders/<path:key>/send-after-all", orders.SendOrderAfterAll.as_view(), name="send_after_all"),
+    path("orders/<path:key>/confirm", orders.ConfirmOrder.as_view(), name="confirm"),
     path("orders/<path:key>/attribution", orders.AttributeOrder.as_view(), name="attribution"),
     path("orders/<path:key>", orders.OrderDetail.as_view(), name="order"),
 ]

@@ -11,12 +11,12 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 
 from django.db import close_old_connections, connections, router
 from django.utils.translation import gettext_lazy as _
 
-from optico_sync import conf, wakeups
+from optico_sync import conf, jobs, wakeups
 from optico_sync.delivery import Lane
 from optico_sync.engines import chores
 from optico_sync.models import Installation, OutboxEvent, VendorCredential, Worker
@@ -41,7 +41,7 @@ class EmbeddedEngine(wakeups.Engine):
     start_hint = _("Start manage.py optico_worker.")
     round_hint = _("The worker does it by itself.")
 
-    @property
+    @cached_property
     def wakes(self) -> bool:  # type: ignore[override]
         return _can_listen(_outbox())
 
@@ -78,6 +78,7 @@ class EmbeddedWorker:
         threads = [self._start(_RELAY, lambda: self._forever(self._relay_once))]
         if _can_listen(_outbox()):
             threads.append(self._start("optico_sync-ear", self._listen))
+        threads.append(self._start("optico_sync-jobs", lambda: self._forever(lambda: jobs.work(self.stop))))
         # A mail server that never answers must not keep a worker from stopping.
         busy = self._start("optico_sync-chores", lambda: self._forever(self._do_chores, BEAT), daemon=True)
         try:
@@ -109,7 +110,9 @@ class EmbeddedWorker:
             relay_all()
             for credential in VendorCredential.objects.defer("sealed_secrets"):
                 seed_mappings(credential)
-                self._drain(Lane(credential.pk, worker=self.name, stop=self.stop))
+            self._drain_all()
+            while jobs.work(self.stop):
+                self._drain_all()
             chores.run(self.stop)
         finally:
             self._beat(end=True)
@@ -147,20 +150,32 @@ class EmbeddedWorker:
         try:
             self._forever(lambda: self._deliver_once(lane))
         finally:
-            lane.close()
+            self._close(lane)
+            connections.close_all()
+
+    def _drain_all(self) -> None:
+        for credential_id in list(VendorCredential.objects.values_list("pk", flat=True)):
+            self._drain(Lane(credential_id, worker=self.name, stop=self.stop))
 
     def _drain(self, lane: Lane) -> None:
         try:
             while not self.stop.is_set() and self._deliver_once(lane):
                 pass
         finally:
-            lane.close()
+            self._close(lane)
 
-    def _deliver_once(self, lane: Lane) -> int:
-        count = lane.deliver()
+    def _deliver_once(self, lane: Lane) -> bool:
+        """Whether there may be more to do."""
+        count = lane.deliver(ahead=True)
+        self._add(count)
+        return bool(count) or lane.is_busy
+
+    def _close(self, lane: Lane) -> None:
+        self._add(lane.close())
+
+    def _add(self, count: int) -> None:
         with self._count:
             self._delivered += count
-        return count
 
     def _relay_once(self) -> int:
         count = relay()
@@ -216,8 +231,6 @@ class EmbeddedWorker:
         values = {"beat_at": now, "stopped_at": now if end else None, "delivered": delivered}
         if start:
             values["started_at"] = now
-            # The rows of workers that are long gone are of no use to anybody.
-            Worker.objects.using(using).filter(beat_at__lt=now - Worker.KEPT).delete()
             Worker.objects.using(using).update_or_create(name=self.name, defaults=values)
         else:
             Worker.objects.using(using).filter(name=self.name).update(**values)

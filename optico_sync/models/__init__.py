@@ -2,8 +2,11 @@
 
 from optico_sync.models.alerts import Alert, AlertKind, AlertSettings, Notice
 from optico_sync.models.credentials import DeclaredStatus, RoutingRule, StatusMapping, VendorCredential
-from optico_sync.models.figures import Hour, Reading
+from optico_sync.models.figures import CreditedDay, Hour, Reading
+from optico_sync.models.filters import SavedFilter
 from optico_sync.models.installation import Installation
+from optico_sync.models.jobs import Job
+from optico_sync.models.purges import Purge
 from optico_sync.models.rules import Rules
 from optico_sync.models.sync import (
     Attempt,
@@ -26,16 +29,20 @@ __all__ = [
     "AlertSettings",
     "Attempt",
     "Cart",
+    "CreditedDay",
     "DeclaredStatus",
     "Hour",
     "Installation",
+    "Job",
     "Notice",
     "OutboxEvent",
+    "Purge",
     "Reading",
     "Reconciliation",
     "RelayState",
     "RoutingRule",
     "Rules",
+    "SavedFilter",
     "StatusMapping",
     "Step",
     "Subject",

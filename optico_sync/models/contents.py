@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from django.db import transaction
 
-from optico_sync.models.bulk import upsert
+from optico_sync.models.bulk import write
 from optico_sync.models.sync import Subject
 
 
@@ -23,8 +23,9 @@ def note_contents(subjects: Iterable[Subject], contents: Mapping[str, str], *, u
     if not seen:
         return
     with transaction.atomic(using=using):
-        rows = Subject.objects.using(using).select_for_update().filter(pk__in=seen).order_by("kind", "key")
+        rows = Subject.objects.using(using).only("kind", "key", "changes", "content")
+        rows = rows.select_for_update().filter(pk__in=seen).order_by("kind", "key")
         noted = [row for row in rows if row.changes == seen[row.pk].changes]
         for row in noted:
             row.content = row.content_after(contents[row.key])
-        upsert(noted, ["content"], using=using)
+        write(noted, ["content"], using=using)

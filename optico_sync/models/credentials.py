@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from optico_sync.exceptions import ConfigurationError
 from optico_sync.models.clock import database_now
 from optico_sync.models.fields import EncryptedTextField, ExactCharField
-from optico_sync.outcome import REASONS, Reason
+from optico_sync.outcome import REASONS, Outcome, Reason
 from optico_sync.snapshot import ORDER, CartSnapshot, OrderSnapshot
 from optico_sync.vendors import get_vendor
 from optico_sync.vendors.base import Account, Manner, Vendor
@@ -31,6 +31,8 @@ MAX_SLOWDOWN = 4
 SLOWDOWN_SPAN = timedelta(minutes=1)
 
 
+#: What ``VendorCredential.heed`` changes.
+HEEDED_FIELDS = ["open_until", "slowdown", "slowed_at"]
 #: What ``VendorCredential.resume`` changes.
 RESUMED_FIELDS = ["paused_at", "pause_reason", "pause_detail", "failures", "opened_at", "open_until", "open_reason"]
 
@@ -76,7 +78,7 @@ class VendorCredential(models.Model):
     next_slot_at = models.DateTimeField(null=True, editable=False)
     probed_at = models.DateTimeField(_("connection tested"), null=True, editable=False)
     probe_was_good = models.BooleanField(null=True, editable=False)
-    #: How often the vendor's rate is halved at the moment, and since when.
+    #: How often the vendor's rate was halved, and when it was last.
     slowdown = models.PositiveSmallIntegerField(default=0, editable=False)
     slowed_at = models.DateTimeField(null=True, editable=False)
     last_delivery_at = models.DateTimeField(_("last delivery"), null=True, editable=False)
@@ -177,6 +179,10 @@ class VendorCredential(models.Model):
         except ConfigurationError:
             return None
 
+    def held_as(self, number: str) -> str:
+        """How its vendor calls the order or cart that the shop calls ``number``."""
+        return f"{self.options.get('id_prefix', '')}{number}"
+
     @property
     def hold_reason(self) -> str:
         """Why nothing is sent now, as a reason code; empty when it is."""
@@ -186,11 +192,23 @@ class VendorCredential(models.Model):
             return self.pause_reason
         return (self.open_reason or "breaker_open") if self.opened_at else ""
 
-    @property
-    def rate(self) -> float | None:
-        """Requests a second that may be made at the moment; None for as many as there are."""
+    def rate_at(self, now: datetime) -> float | None:
+        """Requests a second that may be made at ``now``; None for as many as there are."""
         rate = self.spec.rate
-        return rate / 2**self.slowdown if rate else None
+        return rate / 2 ** self._slowdown_at(now) if rate else None
+
+    def slowed_until(self, now: datetime) -> datetime | None:
+        """When the rate of ``now`` doubles again; None where it is whole."""
+        slowdown = self._slowdown_at(now)
+        return self.slowed_at + SLOWDOWN_SPAN * (self.slowdown - slowdown + 1) if slowdown and self.slowed_at else None
+
+    def asked_until(self, now: datetime) -> datetime | None:
+        """How long the vendor asked to be left alone, although it answers."""
+        return self.open_until if self.open_until and self.open_until > now and not self.opened_at else None
+
+    def _slowdown_at(self, now: datetime) -> int:
+        spans = (now - self.slowed_at) // SLOWDOWN_SPAN if self.slowed_at else 0
+        return max(self.slowdown - max(spans, 0), 0)
 
     def explain(self, code: str) -> Reason:
         """What the reason ``code`` means, with the vendor's own advice where it has some."""
@@ -210,12 +228,14 @@ class VendorCredential(models.Model):
             return
         self.paused_at, self.pause_reason, self.pause_detail = now, reason, detail
 
-    def keep_pace(self, *, is_too_fast: bool, now: datetime) -> None:
-        """Halve the rate where the vendor said that it ``is_too_fast``; double it after a while; not saved yet."""
-        if is_too_fast:
-            self.slowdown, self.slowed_at = min(self.slowdown + 1, MAX_SLOWDOWN), now
-        elif self.slowed_at and self.slowdown and now - self.slowed_at >= SLOWDOWN_SPAN:
-            self.slowdown, self.slowed_at = self.slowdown - 1, now
+    def heed(self, outcomes: Collection[Outcome], now: datetime) -> None:
+        """Wait as long as the vendor asked for, and halve the rate where it said "too many requests"; not saved yet."""
+        for outcome in outcomes:
+            if outcome.retry_after is not None:
+                asked_until = now + timedelta(seconds=outcome.retry_after)
+                self.open_until = max(self.open_until or now, asked_until)
+        if any(outcome.reason == "rate_limited" for outcome in outcomes):
+            self.slowdown, self.slowed_at = min(self._slowdown_at(now) + 1, MAX_SLOWDOWN), now
 
     def record_answers(self, answered: bool, failures: int, now: datetime) -> bool:
         """Count vendor-wide failures: ``answered`` if any order got an answer before the last ``failures``.
@@ -383,7 +403,6 @@ class StatusMapping(models.Model):
         related_name="mappings",
         verbose_name=_("declared status"),
     )
-    seen_at = models.DateTimeField(_("first seen"), default=timezone.now, editable=False)
 
     class Meta:
         verbose_name = _("status mapping")

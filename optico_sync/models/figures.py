@@ -90,5 +90,16 @@ class Reading(models.Model):
         return self.waiting + self.retrying + self.held
 
 
+class CreditedDay(models.Model):
+    """How many orders were first seen on one day of the shop, and how many of them have a visit or a call."""
+
+    day = models.DateField(unique=True)
+    orders = models.PositiveIntegerField()
+    attributed = models.PositiveIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.day}: {self.attributed} of {self.orders}"
+
+
 def _class_of(milliseconds: int) -> int:
     return next((index for index, end in enumerate(DURATION_CLASSES) if milliseconds <= end), len(DURATION_CLASSES))

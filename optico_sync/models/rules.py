@@ -7,11 +7,11 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property, partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from optico_sync.exceptions import Unreadable
 from optico_sync.models.credentials import DeclaredStatus, RoutingRule, StatusMapping, VendorCredential
-from optico_sync.models.sync import Subject
+from optico_sync.models.sync import ERASED, Subject
 from optico_sync.outcome import Outcome, not_sent, refused
 from optico_sync.snapshot import CartSnapshot, OrderSnapshot
 from optico_sync.vendors.base import Account, Request, Told
@@ -34,8 +34,32 @@ class Rules:
         }
         self._routing = list(RoutingRule.objects.using(using).filter(credential__vendor=credential.vendor))
 
-    def admit(self, snapshot: _Snapshot | Unreadable | None, subject: Subject) -> _Snapshot | Outcome:
-        """The order or cart with its attribution, or the outcome that holds whatever its status."""
+    @property
+    def facts(self) -> tuple[Any, ...]:
+        """All that its owner decided; when it is equal, so is what the vendor is told."""
+        mapped = {
+            mapping.shop_status: (mapping.choice, mapping.declared and _declared_facts(mapping.declared))
+            for mapping in self._mappings.values()
+        }
+        declared = sorted(map(_declared_facts, self._declared.values()))
+        routing = [(rule.credential_id, rule.field, rule.value) for rule in self._routing]
+        return self._credential.start_at, self._credential.chosen_options, mapped, declared, routing
+
+    def admit(
+        self,
+        snapshot: _Snapshot | Unreadable | None,
+        subject: Subject,
+        *,
+        is_exempt: bool = False,
+        is_new: bool = False,
+    ) -> _Snapshot | Outcome:
+        """The order or cart with its attribution, or the outcome that holds whatever its status.
+
+        ``is_exempt`` admits it although it is older than the start date; ``is_new`` says that the vendor has nothing of
+        it yet.
+        """
+        if subject.erased_at:
+            return not_sent(ERASED)
         if snapshot is None:
             return not_sent("order_deleted" if subject.kind == Subject.Kind.ORDER else "cart_over")
         if isinstance(snapshot, Unreadable):
@@ -46,7 +70,7 @@ class Rules:
             began_at = subject.changed_at
         else:
             began_at = snapshot.placed_at or subject.created_at
-        if began_at < self._credential.start_at:
+        if began_at < self._credential.start_at and not is_exempt:
             return not_sent("before_start")
         if self._routing:
             rule = next((rule for rule in self._routing if rule.fits(snapshot)), None)
@@ -54,6 +78,9 @@ class Rules:
                 return not_sent("no_rule")
             if rule.credential_id != self._credential.pk:
                 return not_sent("other_credential")
+        if is_new and isinstance(snapshot, OrderSnapshot) and not snapshot.lines:
+            # Many shops save an order before its lines; an abandoned payment leaves it so for ever.
+            return not_sent("no_lines", is_for_now=True)
         return dataclasses.replace(snapshot, attribution=subject.attribution.or_else(snapshot.attribution))
 
     def tell(self, shop_status: str) -> Told | Outcome:
@@ -87,3 +114,7 @@ class Rules:
         except Exception as error:
             logger.error("%s could not build a request (%s).", self._vendor.name, type(error).__name__)
             return refused("unreadable_order", detail=type(error).__name__)
+
+
+def _declared_facts(declared: DeclaredStatus) -> tuple[str, bool]:
+    return declared.name, declared.is_sale

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from optico_sync.attribution import COOKIE, HEADER, Attribution
 from optico_sync.models.credentials import VendorCredential
 from optico_sync.models.fields import ExactCharField
+from optico_sync.models.jobs import Job
 from optico_sync.outcome import REASONS, Kind, Outcome, Reason, Scope
 from optico_sync.snapshot import CART, ORDER
 from optico_sync.vendors.base import Manner
@@ -29,8 +30,22 @@ REPEAT_DELAYS = (timedelta(minutes=1), timedelta(minutes=15))
 #: Stands for the content of an order of which two readings do not agree, with no captured change between them.
 DIFFERS = "differs"
 
+#: What a job changes of a row that it queues, and gives back where it is cancelled before the row was sent.
+_GIVEN_BACK = (
+    "state", "reason", "detail", "queue", "last_queued", "tried", "refused_status", "generation", "is_forced",
+    "attempts", "doubts",
+)  # fmt: skip
+
+#: The lasting reason of what was erased on request.
+ERASED = "erased"
+
 #: Statuses one order may have waiting for one credential; beyond, the oldest go. No real order comes near.
 MAX_QUEUE = 50
+
+
+def time_spent(tries: int) -> timedelta:
+    """How long an order has been tried that failed so many times in a row, at least."""
+    return sum((RETRY_DELAYS[min(count, len(RETRY_DELAYS)) - 1] for count in range(1, tries)), timedelta(0))
 
 
 class Subject(models.Model):
@@ -55,6 +70,8 @@ class Subject(models.Model):
     #: Since when it has its status.
     status_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(_("deleted in the shop"), null=True, blank=True)
+    #: Since when nothing is known of whose it is, on request; it is not sent again.
+    erased_at = models.DateTimeField(_("personal data erased"), null=True, blank=True)
     #: Counts the times that the relay folded captured changes in, so that a reading can say what it came after.
     changes = models.PositiveIntegerField(default=0)
     #: Fingerprint of the order when it was first read after its last captured change; empty until then.
@@ -64,10 +81,15 @@ class Subject(models.Model):
         verbose_name = _("order")
         verbose_name_plural = _("orders")
         constraints = [models.UniqueConstraint(fields=["kind", "key"], name="optico_sync_subject_once")]
-        indexes = [models.Index(fields=["kind", "created_at"], name="optico_sync_first_seen")]
+        indexes = [
+            models.Index(fields=["kind", "created_at"], name="optico_sync_first_seen"),
+            # For lists: of the carts, where there are few among many orders, and the other way round.
+            models.Index(fields=["kind", "id"], name="optico_sync_newest"),
+        ]
         permissions = [
-            ("resend_subject", _("Can send again, hold and release orders")),
+            ("resend_subject", _("Can send again, hold, release and withhold orders")),
             ("attribute_subject", _("Can say whose visit or call an order belongs to")),
+            ("erase_subject", _("Can erase personal data of orders")),
         ]
 
     def __str__(self) -> str:
@@ -97,6 +119,12 @@ class Subject(models.Model):
                 setattr(self, name, value)
                 found = (seen.source if name == "visit_id" else "") or source
                 self.sources = {**self.sources, name: str(found)}
+
+    def erase(self, now: datetime) -> None:
+        """Forget whose it is; not saved yet."""
+        self.visit_id = self.call_id = self.agent = self.cart_key = ""
+        self.sources = {}
+        self.erased_at = self.erased_at or now
 
     def content_after(self, reading: str) -> str:
         """What to remember of the content now that it was read as ``reading``: the first reading, or ``DIFFERS``.
@@ -176,6 +204,9 @@ class OutboxEvent(models.Model):
             source=self.source,
         )
 
+    #: What is emptied where the order or cart is erased.
+    PERSONAL = ("reference", "visit_id", "call_id", "agent", "cart_key", "source")
+
 
 class RelayState(models.Model):
     """The single row that the relay locks, so that there is one at a time; also its record."""
@@ -194,24 +225,17 @@ class SyncStateQuerySet(models.QuerySet["SyncState"]):
     """The questions asked of the queue."""
 
     def due(self, now: datetime) -> Self:
-        """Work to do now, oldest first; an expired lease makes its row due."""
-        return self.filter(due_at__lte=now, is_held=False).order_by("due_at")
+        """Work to do now, oldest first; an expired lease makes its row due. What a job queued, while the job runs."""
+        return self.may_go().filter(due_at__lte=now).order_by("due_at")
 
-    def held(self) -> Self:
-        """By hand, or because their credential is not sending."""
-        return self.filter(self._held())
+    def may_go(self) -> Self:
+        """Neither held by hand nor queued by a job that does not run."""
+        may_go = Q(job=None) | Q(job__in=Job.objects.using(self.db).running().values("pk"))
+        return self.filter(may_go, is_held=False)
 
-    def shown_as(self, state: str) -> Self:
-        """The rows an owner sees as ``state``."""
-        if state == SyncState.State.HELD:
-            return self.held()
-        return self.filter(state=state).exclude(self._held())
-
-    @staticmethod
-    def _held() -> Q:
-        off = Q(credential__is_enabled=False) | Q(credential__paused_at__isnull=False)
-        off |= Q(credential__opened_at__isnull=False)
-        return Q(state=SyncState.State.HELD) | (Q(state__in=SyncState.PENDING) & off)
+    def live(self) -> Self:
+        """What changed in the shop or was sent again by hand: it goes before whatever a job has queued."""
+        return self.filter(job=None)
 
     def totals(self, credential: VendorCredential, kind: str = Subject.Kind.ORDER) -> dict[str, int]:
         """How many orders, or carts, stand where: six numbers that add up to all of them. Counts every row."""
@@ -220,10 +244,14 @@ class SyncStateQuerySet(models.QuerySet["SyncState"]):
     def totals_of(
         self, credentials: Collection[VendorCredential], kind: str = Subject.Kind.ORDER
     ) -> dict[int, dict[str, int]]:
-        """The same by primary key of each credential, in two statements however many there are."""
+        """The same by primary key of each credential, in three statements however many there are."""
         counts = {credential.pk: dict.fromkeys(SyncState.State.values, 0) for credential in credentials}
         is_holding = {credential.pk: bool(credential.hold_reason) for credential in credentials}
-        rows = self.filter(credential__in=counts, subject__kind=kind).order_by().values_list("credential", "state")
+        rows = self.filter(credential__in=counts).order_by().values_list("credential", "state")
+        others = [other for other in Subject.Kind.values if other != kind]
+        if Subject.objects.using(self.db).filter(kind__in=others).exists():
+            # Only then, since joining millions takes long.
+            rows = rows.filter(subject__kind=kind)
         for key, state, count in rows.annotate(models.Count("pk")):
             is_held = state in SyncState.PENDING and is_holding[key]
             counts[key][SyncState.State.HELD if is_held else state] += count
@@ -257,6 +285,7 @@ class SyncStateQuerySet(models.QuerySet["SyncState"]):
                     tried=0,
                     refused_status="",
                     is_held=False,
+                    is_withheld=False,
                     generation=F("generation") + 1,
                     attempts=0,
                     doubts=0,
@@ -322,12 +351,18 @@ class SyncState(models.Model):
 
     # Without constraints in the database: their checks lock the parent rows, and then the relay, which adds rows, and
     # a settle, which holds the credential, wait for each other.
-    subject = models.ForeignKey(Subject, models.CASCADE, related_name="sync_states", db_constraint=False)
+    # The unique constraint is the index of its subject.
+    subject = models.ForeignKey(
+        Subject, models.CASCADE, related_name="sync_states", db_constraint=False, db_index=False
+    )
     credential = models.ForeignKey(VendorCredential, models.PROTECT, related_name="sync_states", db_constraint=False)
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.WAITING)
     reason = models.CharField(_("reason"), max_length=50, blank=True)
     detail = models.TextField(_("vendor's message"), blank=True)
+    #: Nothing of it goes out until a person says so.
     is_held = models.BooleanField(_("held by hand"), default=False)
+    #: That, and for good: it counts as not sent. Only ``send_after_all`` ends it.
+    is_withheld = models.BooleanField(_("not sent by hand"), default=False)
 
     queue = models.JSONField(default=list)
     last_queued = models.CharField(max_length=200, blank=True)
@@ -352,6 +387,13 @@ class SyncState(models.Model):
     due_at = models.DateTimeField(_("next attempt"), null=True)
     lease = models.CharField(max_length=32, blank=True)
 
+    #: The job that queued what waits, until it is settled or something live takes its place.
+    job = models.ForeignKey(
+        Job, models.SET_NULL, null=True, related_name="sync_states", db_constraint=False, db_index=False
+    )
+    #: What the row was before that; None as soon as a part of it was accepted.
+    before = models.JSONField(null=True)
+
     objects = SyncStateQuerySet.as_manager()
 
     class Meta:
@@ -361,7 +403,12 @@ class SyncState(models.Model):
         indexes = [
             models.Index(fields=["credential", "due_at"], condition=Q(due_at__isnull=False), name="optico_sync_due"),
             # What is not in sync is what owners look for, and is few.
-            models.Index(fields=["credential", "state"], condition=~Q(state="in_sync"), name="optico_sync_not_in_sync"),
+            # By order too, so that a list of them is read in its order, page by page.
+            models.Index(
+                fields=["credential", "state", "subject"], condition=~Q(state="in_sync"), name="optico_sync_not_in_sync"
+            ),
+            models.Index(fields=["credential", "reason", "subject"], condition=~Q(reason=""), name="optico_sync_why"),
+            models.Index(fields=["job"], condition=Q(job__isnull=False), name="optico_sync_of_job"),
         ]
 
     def __str__(self) -> str:
@@ -395,6 +442,8 @@ class SyncState(models.Model):
             self.queue = self.queue[-MAX_QUEUE:]
         self.generation += 1
         self.tried, self.refused_status = 0, ""
+        # What a job has queued for it goes out now.
+        self._leave_job()
         if not self.steps(manner, repeat=False):
             if self.state == self.State.WAITING and not self.lease:
                 self.state, self.reason = self.State.NOT_SENT, "never_offered"
@@ -404,9 +453,9 @@ class SyncState(models.Model):
     def resend(self, *, status: str, due_at: datetime, manner: Manner = Manner.EVERY_STATUS) -> bool:
         """Send again although nothing changed, under the order's ``status`` of now; not saved yet.
 
-        False, and nothing changes, where the vendor was told and is told only once.
+        False, and nothing changes, where somebody decided against it, or the vendor was told and is told only once.
         """
-        if manner is Manner.ONCE and self.delivered_at:
+        if self.is_withheld or (manner is Manner.ONCE and self.delivered_at):
             return False
         is_news = status != self.last_queued or not (self.queue or self.sent_status)
         if status and is_news and manner is Manner.EVERY_STATUS:
@@ -419,14 +468,98 @@ class SyncState(models.Model):
         if not self.lease:
             self.due_at = due_at
         self.state, self.reason, self.detail = self.State.WAITING, "", ""
+        self._leave_job()
         return True
+
+    def enlist(self, job: Job, *, status: str, due_at: datetime, manner: Manner = Manner.EVERY_STATUS) -> str:
+        """Send again for ``job``, behind what is live; not saved yet. Returns why not, as a reason code."""
+        if reason := self.bars(manner, job.verb):
+            return reason
+        if not self.pk:
+            self.state, self.reason = self.State.NOT_SENT, "never_offered"
+        before = {name: getattr(self, name) for name in _GIVEN_BACK}
+        self.resend(status=status, due_at=due_at, manner=manner)
+        self.job, self.before = job, before
+        return ""
+
+    def bars(self, manner: Manner, verb: str) -> str:
+        """Why a job of this verb leaves it alone, as a reason code; empty when it does not."""
+        if self.is_erased:
+            return ERASED
+        if self.is_held:
+            return "withheld" if self.is_withheld else "held_by_operator"
+        if manner is Manner.ONCE and self.delivered_at:
+            return "told_once"
+        if verb == Job.Verb.BACKFILL and self.state == self.State.IN_SYNC:
+            return "unchanged"
+        is_on_its_way = self.lease or (self.pk and self.state in self.PENDING)
+        return "on_its_way" if is_on_its_way else ""
+
+    def withdraw(self, now: datetime) -> str:
+        """Its job was cancelled: be what it was before; not saved yet. Returns what became of it, as a reason code.
+
+        What may have been sent all the same says so, and what the vendor holds is repeated as after any lost answer.
+        Empty where a part was accepted by then: the rest follows.
+        """
+        before, self.job, self.before = self.before, None, None
+        if before is None:
+            return ""
+        is_in_doubt = bool(self.lease) or self.doubts > before["doubts"] or self.repeats > 0
+        for name, value in before.items():
+            setattr(self, name, value)
+        self.lease, self.due_at = "", None
+        if is_in_doubt and not self.delivered_at:
+            self.state, self.reason, self.repeats = self.State.REFUSED, "ambiguous", 0
+            return self.reason
+        if is_in_doubt:
+            self.repeats, self.due_at = len(REPEAT_DELAYS), now
+        return "job_cancelled"
+
+    def _leave_job(self) -> None:
+        self.job = self.before = None
+
+    def try_again(self) -> None:
+        """What ``SyncStateQuerySet.release`` does, for a look ahead; never saved."""
+        self.is_held = self.is_withheld = False
+        self.tried, self.refused_status, self.attempts, self.doubts = 0, "", 0, 0
+        self.generation += 1
 
     def hold(self) -> None:
         """Send nothing until released; what a worker has in flight is settled as usual."""
         self.is_held = True
+        self._leave_job()
         self.state, self.reason, self.detail = self.State.HELD, "held_by_operator", ""
         if not self.lease:
             self.due_at = None
+
+    @property
+    def is_erased(self) -> bool:
+        return self.reason == ERASED
+
+    def erase(self) -> None:
+        """Send nothing any more, whatever changes, and keep on record what the vendor has; not saved yet."""
+        self.state, self.reason, self.detail = self.State.NOT_SENT, ERASED, ""
+        self.queue, self.tried, self.refused_status = [], 0, ""
+        self.answered_generation = self.generation
+        self.is_forced = self.is_held = self.is_withheld = False
+        self.repeats = self.doubts = self.attempts = 0
+        self._leave_job()
+        if not self.lease:
+            self.due_at = None
+
+    def withhold(self) -> None:
+        """Not sent, whatever changes, until it is sent after all; what is in flight is settled as usual."""
+        self.hold()
+        self.is_withheld = True
+        self.state, self.reason = self.State.NOT_SENT, "withheld"
+
+    def confirm(self, *, status: str, declared: str, is_sale: bool | None, at: datetime) -> None:
+        """Somebody saw at the vendor that the send of unknown end was taken; not saved yet."""
+        self.sent_status, self.accepted_status, self.accepted_is_sale = status, declared, is_sale
+        self.delivered_at, self.answered_generation = at, self.generation
+        self.queue, self.tried, self.refused_status = [], 0, ""
+        self.is_forced, self.attempts, self.doubts, self.repeats = False, 0, 0, 0
+        self.state, self.reason, self.detail, self.due_at = self.State.IN_SYNC, "confirmed", "", None
 
     def schedule(self, due_at: datetime) -> None:
         """Due at ``due_at`` or earlier. A retry keeps its time when the vendor asked for it."""
@@ -469,6 +602,7 @@ class SyncState(models.Model):
     ) -> None:
         """Record what came of the steps tried at ``generation``, and give the lease back; not saved yet."""
         self.lease = ""
+        was_erased = self.is_erased
         is_newest = self.generation == generation
         last = verdicts[-1].outcome
         if last.ambiguous and upserts:
@@ -488,13 +622,22 @@ class SyncState(models.Model):
                 self.tried, self.refused_status = 0, ""
             is_refused = bool(self.refused_status) or last.kind is Kind.REFUSED
             self._conclude(now, manner, is_refused=is_refused, is_for_now=last.is_for_now)
-        if self.is_held:
+        if was_erased:
+            self.erase()
+        elif self.is_withheld:
+            self.withhold()
+        elif self.is_held:
             self.hold()
+        elif self.state not in self.PENDING:
+            self._leave_job()
 
     def doubt(self, now: datetime, *, repeats: int) -> None:
         """A worker that lost its lease may have sent something old: send the newest again; not saved yet."""
+        if self.is_erased:
+            return
         self.generation += 1
         self.repeats = repeats
+        self._leave_job()
         if not self.is_held:
             self.schedule(now)
 
@@ -524,6 +667,7 @@ class SyncState(models.Model):
             self.repeats = max(self.repeats - 1, 0)
         if step.index is not None:
             self.queue, self.tried, self.refused_status = self.queue[step.index + 1 :], 0, ""
+        self.before = None
         if verdict.was_sent:
             self.sent_status, self.delivered_at = step.shop_status, now
             self.accepted_status, self.accepted_is_sale = verdict.declared, verdict.is_sale
@@ -627,6 +771,14 @@ class Attempt(models.Model):
     @property
     def shown_reason(self) -> Reason:
         return REASONS.get(self.reason, REASONS["refused"])
+
+    #: What is emptied where the order is erased.
+    BODIES = ("request", "answer", "detail")
+
+    def erase(self) -> None:
+        """Forget what was said; not saved yet."""
+        for name in self.BODIES:
+            setattr(self, name, "")
 
 
 class Sweep(models.Model):

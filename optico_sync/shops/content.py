@@ -7,7 +7,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from decimal import Decimal
+from functools import cache, lru_cache
+from operator import attrgetter
 from typing import Any
 
 from django.core.signals import setting_changed
@@ -32,16 +34,16 @@ def _reading() -> str:
 
 
 def _digest(value: object, *, size: int) -> str:
-    text = json.dumps(value, default=_plain, skipkeys=True)
+    text = _encode(value)
     return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
 
 
 def _plain(value: Any) -> object:
     """What JSON cannot spell; the same in every process, so without memory addresses."""
-    if isinstance(value, Unreadable):
+    if isinstance(value, Decimal | Unreadable):
         return str(value)
     if is_dataclass(value):
-        return [getattr(value, field.name) for field in fields(value)]
+        return _values_of(value.__class__)(value)
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, datetime):
@@ -49,6 +51,15 @@ def _plain(value: Any) -> object:
     if callable(value):
         return f"{value.__module__}.{getattr(value, '__qualname__', type(value).__qualname__)}"
     return str(value)
+
+
+_encode = json.JSONEncoder(default=_plain, skipkeys=True).encode
+
+
+@cache
+def _values_of(part: Any) -> attrgetter:
+    """What gives all of a dataclass's values."""
+    return attrgetter(*(field.name for field in fields(part)))
 
 
 @receiver(setting_changed)

@@ -137,14 +137,19 @@ class _Mapped:
         self.relations = tuple(
             self._relation(path) for path in _list_of_names(given.get("related"), f"{name}['related']")
         )
+        self._facts = {fact: self._fields[fact] for fact in _FACTS if fact in self._fields}
         plain = self._fields.plain
         self.columns: Mapping[str, str | Mapping[str, Any]] | None = {
             fact: plain[fact] for fact in _FACTS if fact in plain
         }
 
-    def _seen(self, instance: models.Model) -> Attribution:
-        """The attribution that the instance's own columns hold."""
-        return self._attribution(lambda key: text(self._fields.in_memory(instance, key)))
+    def facts(self, instance: models.Model) -> Facts:
+        known = {fact: text(source.in_memory(instance)) for fact, source in self._facts.items()}
+        return Facts(
+            reference=known.get("reference", ""),
+            status=known.get("status", ""),
+            attribution=self._attribution(lambda key: known.get(key, "")),
+        )
 
     def _attribution(self, get: Callable[[str], str]) -> Attribution:
         return Attribution(
@@ -200,13 +205,6 @@ class MappedShop(_Mapped, ShopAdapter):
                 "itself, because it is read while the order is being saved. For anything else write a ShopAdapter."
             )
         self.carts = MappedCarts(cart) if cart else None
-
-    def facts(self, instance: models.Model) -> Facts:
-        return Facts(
-            reference=text(self._fields.in_memory(instance, "reference")),
-            status=text(self._fields.in_memory(instance, "status")),
-            attribution=self._seen(instance),
-        )
 
     def read(self, keys: Collection[str], *, using: str) -> Mapping[str, OrderSnapshot | Unreadable]:
         return self._read(keys, using, self._snapshot)
@@ -285,9 +283,6 @@ class MappedCarts(_Mapped, CartReader):
 
     def __init__(self, cart: Mapping[str, Any]) -> None:
         super().__init__(cart, CART_KEYS, f"{conf.SETTING}['CART']")
-
-    def facts(self, instance: models.Model) -> Facts:
-        return Facts(attribution=self._seen(instance))
 
     def read(self, keys: Collection[str], *, using: str) -> Mapping[str, CartSnapshot | Unreadable]:
         return self._read(keys, using, self._snapshot)

@@ -69,6 +69,8 @@ class Source:
     def read(self, obj: object) -> object:
         if self.function:
             return self.function(obj)
+        if self.column:
+            return self._told(getattr(obj, self.column))
         return self._told(_follow(obj, self.path)) if self.path else self.constant
 
     @property
@@ -78,10 +80,11 @@ class Source:
 
     def in_memory(self, obj: models.Model) -> object:
         """What is known without a query."""
-        if not self.is_plain:
-            return None
-        # A deferred column is not there, and reading it would ask the database.
-        return self._told(obj.__dict__.get(self.column)) if self.column else self.constant
+        if self.column:
+            # A deferred column is not there, and reading it would ask the database.
+            value = obj.__dict__.get(self.column)
+            return self._told(value) if self.is_label else value
+        return self.constant if self.is_plain else None
 
     def labels(self) -> dict[str, str]:
         """Value -> label of a field with choices. A label must not depend on who saves the order in which language."""

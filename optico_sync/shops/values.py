@@ -25,6 +25,8 @@ _WRITTEN = re.compile(
 def text(value: object) -> str:
     if value is None:
         return ""
+    if type(value) is str and "\x00" not in value:
+        return value
     if isinstance(value, Enum):
         value = value.value
     return str(value).replace("\x00", "")
@@ -39,6 +41,8 @@ def number(value: object, name: str, currency: str = "") -> Decimal:
 
     Raises ``Unreadable`` that begins with ``name`` for anything else, and for what can be read in two ways.
     """
+    if type(value) is Decimal and value.is_finite():
+        return value
     if isinstance(value, Enum):
         value = value.value
     if hasattr(value, "gross"):

@@ -28,9 +28,9 @@ def overview(context: Any) -> dict[str, Any]:
     if not request.user.has_perm("optico_sync.view_subject"):
         return {"may_see": False}
     credentials = insight.credentials()
-    days = coverage.attribution_coverage(coverage.BASELINE_DAYS + 2)
-    totals = {credential.pk: figures.totals(credential) for credential in credentials}
-    behind = {pk: counted.behind for pk, counted in totals.items() if counted}
+    days = coverage.kept_coverage(coverage.BASELINE_DAYS + 2)
+    totals = figures.totals_of(credentials)
+    behind = {pk: counted.behind for pk, counted in totals.items()}
     return {
         "may_see": True,
         "can_configure": request.user.has_perm("optico_sync.change_vendorcredential"),
@@ -39,10 +39,15 @@ def overview(context: Any) -> dict[str, Any]:
         "oldest": insight.oldest_waiting(credentials),
         "steps": setup.steps(credentials),
         "states": SyncState.State.choices,
-        "totals": [totals[credential.pk] or credential for credential in credentials],
+        "totals": [totals.get(credential.pk, credential) for credential in credentials],
         "charts": [*_charts(credentials), _coverage_chart(days)] if credentials else [],
         "fall": coverage.attribution_fall(days, percent=FALL_PERCENT),
     }
+
+
+@register.filter
+def state_label(state: str) -> str:
+    return str(SyncState.State(state).label)
 
 
 def _charts(credentials: list[VendorCredential]) -> list[Chart]:

@@ -8,26 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from django.db import connections, router, transaction
+from django.db import connections, transaction
 
-from optico_sync.models import OutboxEvent
 from optico_sync.shops import get_shop
 from optico_sync.triggers.dialects import PREFIX, Trigger, dialect_of
 from optico_sync.triggers.watches import watches
 
 
-def outbox_database() -> str:
-    """The database whose tables are watched: the outbox is in it."""
-    return router.db_for_write(OutboxEvent)
-
-
 def wanted(using: str) -> list[Trigger]:
-    """What should be installed. Raises ``ConfigurationError`` where a trigger cannot do what the settings ask."""
+    """What should be installed in ``using``, for the orders and carts that live there: the outbox is beside them.
+
+    Raises ``ConfigurationError`` where a trigger cannot do what the settings ask.
+    """
     dialect = dialect_of(connections[using])
     shop = get_shop()
     return [
         trigger
         for kind, reader in shop.readers.items()
+        if reader.database == using
         for watch in watches(kind, reader)
         for trigger in dialect.triggers(watch)
     ]

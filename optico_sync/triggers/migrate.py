@@ -12,6 +12,7 @@ from django.db.models import signals
 from optico_sync import triggers
 from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import OutboxEvent
+from optico_sync.shops import event_databases
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ def connect(app: AppConfig) -> None:
 
 
 def _before(*, using: str, plan: Sequence[object] = (), **kwargs: object) -> None:
-    if not plan or using != triggers.outbox_database() or not triggers.installed(using):
+    if not plan or using not in event_databases() or not triggers.installed(using):
         return
     _pending.add(using)
     if connections[using].vendor == "sqlite":

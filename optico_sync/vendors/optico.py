@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, ClassVar
-from urllib.parse import urlencode
 
 import simplejson
 from django.utils.functional import Promise
@@ -38,7 +37,7 @@ from optico_sync.vendors.base import (
     read_http,
     read_json_object,
 )
-from optico_sync.vendors.wire import clean_text, to_brackets, to_json
+from optico_sync.vendors.wire import clean_text, to_brackets, to_form, to_json
 
 ORDER_PATH = "/api/customer-order"
 CART_PATH = "/api/customer-cart"
@@ -64,6 +63,8 @@ MAX_DEPTH = 4
 MAX_TEXT = 1000
 MAX_DETAILS = 16 * 1024
 
+#: How products are shown.
+_READABLE = simplejson.JSONEncoder(use_decimal=True, ensure_ascii=False)
 #: The key of details that are not key-value pairs but a text or a list.
 _PLAIN = "details"
 
@@ -187,7 +188,7 @@ class Optico(Vendor):
 
     def probe(self, *, account: Account) -> Request:
         """An order without its ``id``: "Missing required parameter" is the only thing that can come of it."""
-        body = urlencode({"key": account.secrets["key"]}).encode()
+        body = to_form([("key", account.secrets["key"])]).encode()
         url = account.base_url.rstrip("/") + ORDER_PATH
         return Request(url=url, body=body, headers=HEADERS, shown="", fingerprint="")
 
@@ -341,6 +342,9 @@ def _post_brackets(
     """A post of the Cart page: ``products[0][id]``. Details go first where the form would grow too long."""
     currency = fields["currency"]
     products = build_products(lines, currency, price="price", size=MAX_DETAILS)
+    if not products:
+        # ``products`` is required, and "absent or empty" is an error.
+        return refused("no_items")
     if len(products) > MAX_LINES:
         return refused("too_many_lines")
     for product in products:
@@ -370,10 +374,10 @@ def _post(
     account: Account,
     key: str,
 ) -> Request:
-    content = urlencode([*fields.items(), *more]).encode()
+    content = to_form([*fields.items(), *more]).encode()
     return Request(
         url=account.base_url.rstrip("/") + path,
-        body=urlencode({"key": key}).encode() + b"&" + content,
+        body=to_form([("key", key)]).encode() + b"&" + content,
         headers=HEADERS,
         shown=_shown(fields, products, key),
         fingerprint=fingerprint(content),
@@ -386,5 +390,5 @@ def _shown(fields: Mapping[str, str], products: list[dict[str, Any]], key: str) 
     if "agent" in shown:
         shown["agent"] = mask_name(shown["agent"])
     public = [{**product, "details": "…"} if "details" in product else product for product in products]
-    shown["products"] = simplejson.dumps(public, use_decimal=True, ensure_ascii=False)
+    shown["products"] = _READABLE.encode(public)
     return "\n".join(f"{name}={value}" for name, value in shown.items())

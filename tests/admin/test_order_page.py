@@ -8,6 +8,8 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 from django.template.defaultfilters import date
 from django.test import Client, override_settings
@@ -18,6 +20,7 @@ from optico_sync import resync
 from optico_sync.models import Attempt, Subject, SyncState, VendorCredential
 from optico_sync.relay import relay_all
 from tests.helpers import KEY, Clock, Vendor, deliver, make_credential, move, place, reply
+from tests.oddshop.models import Purchase
 from tests.settings import OPTICO_SYNC
 
 
@@ -123,6 +126,40 @@ def test_timeline_tells_saves_and_attempts(viewer: Client, credential: VendorCre
     assert -1 < text.find(newest) < text.find(sent) < text.find(oldest)
 
 
+def test_timeline_tells_who_did_what(operator: Client, viewer: Client, in_sync: Subject) -> None:
+    staff = User.objects.get(username="operator")
+    press(operator, in_sync, "hold", VendorCredential.objects.get())
+    LogEntry.objects.create(
+        user=staff,
+        content_type=ContentType.objects.get_for_model(Purchase),
+        object_id=in_sync.key,
+        object_repr="2001",
+        action_flag=2,
+        change_message='[{"changed": {"fields": ["stage"]}}]',
+    )
+    LogEntry.objects.create(
+        user=staff,
+        content_type=ContentType.objects.get_for_model(Purchase),
+        object_id="another",
+        object_repr="x",
+        action_flag=2,
+        change_message="of another order",
+    )
+    text = words(page(viewer, in_sync))
+    assert "By operator: Hold. Optico: Held: 1 (orders chosen: 1)." in text
+    assert "In the shop&#x27;s admin, by operator: Changed Stage." in text or "by operator: Changed stage." in text
+    assert "of another order" not in text
+
+
+def test_next_try_says_when_and_which(viewer: Client, credential: VendorCredential, clock: Clock) -> None:
+    place()
+    for _ in range(2):
+        deliver(credential, sender=Vendor(lambda form: reply(status=500)), clock=clock)
+        clock.forward(seconds=10)
+    text = words(page(viewer, Subject.objects.get()))
+    assert re.search(r"Next attempt \d+ \w+ \d{4}, \d\d:\d\d:\d\d \([^)]*\), try 3", text)
+
+
 def test_hostile_text_is_escaped(operator: Client, refused: Subject) -> None:
     Subject.objects.update(reference="<script>alert(1)</script>", agent="<script>alert(2)</script>")
     html = page(operator, refused)
@@ -170,7 +207,7 @@ def test_settings_link_is_for_those_who_may(login: Callable[..., Client], creden
 def test_buttons_are_for_operators_only(viewer: Client, operator: Client, refused: Subject) -> None:
     credential = VendorCredential.objects.get()
     assert 'name="verb"' not in page(viewer, refused)
-    for verb in ("resend", "hold", "release"):
+    for verb in ("resend", "hold", "release", "withhold"):
         assert f'name="verb" value="{verb}"' in page(operator, refused)
         assert press(viewer, refused, verb, credential) == 403
     assert SyncState.objects.get().state == "refused"
@@ -180,7 +217,9 @@ def test_operator_without_view_permission_cannot_act(login: Callable[..., Client
     assert press(login("resend_subject"), refused, "hold", VendorCredential.objects.get()) == 403
 
 
-@pytest.mark.parametrize(("verb", "state"), [("resend", "waiting"), ("hold", "held"), ("release", "waiting")])
+@pytest.mark.parametrize(
+    ("verb", "state"), [("resend", "waiting"), ("hold", "held"), ("release", "waiting"), ("withhold", "not_sent")]
+)
 def test_button_does_it_and_logs_it(operator: Client, refused: Subject, verb: str, state: str) -> None:
     assert press(operator, refused, verb, VendorCredential.objects.get()) == 302
     assert SyncState.objects.get().state == state
@@ -188,6 +227,28 @@ def test_button_does_it_and_logs_it(operator: Client, refused: Subject, verb: st
     assert (entry.object_id, entry.object_repr) == (str(refused.pk), "1001")
     assert "Optico: " in entry.change_message
     assert KEY not in entry.change_message
+
+
+def test_a_withheld_order_offers_only_to_be_sent_after_all(operator: Client, in_sync: Subject) -> None:
+    resync.withhold([in_sync.pk])
+    html = page(operator, in_sync)
+    assert re.findall(r'name="verb" value="(\w+)"', html) == ["send_after_all"]
+    assert "not sent Somebody decided that it is not sent." in words(html)
+    assert "The vendor has “confirmed”, a sale," in words(html)
+    press(operator, in_sync, "send_after_all", VendorCredential.objects.get())
+    assert SyncState.objects.get().state == "waiting"
+
+
+def test_a_doubt_offers_to_say_that_it_is_there(operator: Client, refused: Subject) -> None:
+    assert 'value="confirm"' not in page(operator, refused)
+    SyncState.objects.update(reason="ambiguous")
+    html = page(operator, refused)
+    assert re.findall(r'name="verb" value="(\w+)"', html) == ["confirm", "resend", "hold", "release", "withhold"]
+    for button in ("It is there", "Send again", "Do not send"):
+        assert f"“{button}”" in html and f">{button}</button>" in html
+    press(operator, refused, "confirm", VendorCredential.objects.get())
+    assert SyncState.objects.get().state == "in_sync"
+    assert "It is there. Optico: Confirmed to be at the vendor: 1" in LogEntry.objects.get().change_message
 
 
 def test_button_acts_on_its_credential_only(operator: Client, in_sync: Subject) -> None:

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from optico_sync.models import DeclaredStatus, StatusMapping, SyncState, VendorCredential
 from tests.admin.test_credentials import page, typed, url_of
+from tests.admin.test_questions import go_on
 from tests.helpers import Vendor, deliver, error, make_credential, place
 
 
@@ -36,7 +37,7 @@ def decide(client: Client, mapping: StatusMapping, decision: object) -> str:
             data[f"status_mappings-{number}-decision"] = decision
     url = url_of(mapping.credential)
     response = client.post(url, typed(base_url="http://127.0.0.1:9", _continue="1", **data), follow=True)
-    return response.content.decode()
+    return go_on(client, url, response)
 
 
 def test_mapping_is_one_choice(owner: Client, parked: StatusMapping) -> None:
@@ -83,7 +84,7 @@ def test_new_declared_status_releases_its_orders(owner: Client, parked: StatusMa
     declared = {"declared_statuses-TOTAL_FORMS": "1", "declared_statuses-0-name": "on hold"}
     url = url_of(parked.credential)
     response = owner.post(url, typed(base_url="http://127.0.0.1:9", _continue="1", **declared), follow=True)
-    assert "Orders released: 2." in response.content.decode()
+    assert "Orders released: 2." in go_on(owner, url, response)
     parked.refresh_from_db()
     assert str(parked) == "on hold → on hold"
 
@@ -109,7 +110,11 @@ def unknown(credential: VendorCredential) -> DeclaredStatus:
 def test_declared_now_releases_its_orders(owner: Client, unknown: DeclaredStatus) -> None:
     url = url_of(unknown.credential, f"declare/{unknown.pk}/")
     assert url in page(owner, url_of(unknown.credential))
-    html = owner.post(url, follow=True).content.decode()
+    html = owner.post(url).content.decode()
+    assert "What will this do?" in html and "1 request is sent." in html and "1 order becomes a sale there" in html
+    assert owner.post(url, {"back": "yes"}).status_code == 302
+    assert DeclaredStatus.objects.get(name="confirmed").unknown_since and not LogEntry.objects.exists()
+    html = go_on(owner, url, owner.post(url))
     assert "“confirmed” is declared now. Orders released: 1." in html
     unknown.refresh_from_db()
     assert unknown.unknown_since is None

@@ -151,19 +151,20 @@ def cost(viewer: Api) -> Callable[..., int]:
     return count
 
 
-@pytest.mark.parametrize("asked", [{}, {"state": "waiting"}, {"attributed": "no"}])
+@pytest.mark.parametrize(("asked", "looks"), [({}, 0), ({"state": "waiting"}, 2), ({"attributed": "no"}, 1)])
 def test_list_costs_the_same_for_one_order_and_for_fifty(
-    cost: Callable[..., int], credential: VendorCredential, asked: dict
+    cost: Callable[..., int], credential: VendorCredential, asked: dict, looks: int
 ) -> None:
+    make_credential(name="second")
     place("0")
     relay_all()
     one = cost("/orders", **asked)
     for number in range(1, 50):
         place(str(number))
-    make_credential(name="second")
     relay_all()
-    # The caller and its two kinds of permissions; the credentials, the page, where its orders stand.
-    assert cost("/orders", **asked) == one == 6
+    # The caller and its two kinds of permissions; the credentials, the page, where its orders stand. Beside it how far
+    # to look, or the keys that an index holds, credential by credential.
+    assert cost("/orders", **asked) == one == 6 + looks
 
 
 # one order
@@ -219,3 +220,10 @@ def test_a_key_may_hold_slashes(viewer: Api, credential: VendorCredential) -> No
     relay_all()
     assert viewer.get("/orders/2026/11/7").json()["key"] == "2026/11/7"
     assert viewer.get("/orders/2026%2F11%2F7").json()["key"] == "2026/11/7"
+
+
+def test_timeline_says_who_did_what(operator: Api, in_sync: Subject) -> None:
+    operator.post(f"/orders/{in_sync.key}/hold")
+    newest = operator.get(f"/orders/{in_sync.key}").json()["timeline"]["entries"][0]
+    assert newest["deed"] == {"who": "operator", "told": "Hold. Held: 1 (orders chosen: 1).", "is_ours": True}
+    assert newest["change"] is None and newest["attempt"] is None

@@ -6,9 +6,11 @@ import logging
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 
 from optico_sync.models import OutboxEvent, Subject, SyncState, VendorCredential
 from optico_sync.relay import relay_all
+from optico_sync.verbs import do
 from tests.api.conftest import Api
 from tests.helpers import Vendor, deliver, make_credential, place
 from tests.oddshop.models import Purchase
@@ -34,6 +36,22 @@ def test_hold_and_release(operator: Api, in_sync: Subject) -> None:
     assert operator.post(f"/orders/{in_sync.key}/hold").json() == {"affected": 0}
     assert operator.post(f"/orders/{in_sync.key}/release").json() == {"affected": 1}
     assert not SyncState.objects.get().is_held
+
+
+def test_withhold_and_send_after_all(operator: Api, in_sync: Subject) -> None:
+    assert operator.post(f"/orders/{in_sync.key}/withhold").json() == {"affected": 1}
+    (standing,) = operator.get(f"/orders/{in_sync.key}").json()["standings"]
+    assert (standing["state"], standing["reason"]["code"]) == ("not_sent", "withheld")
+    assert operator.post(f"/orders/{in_sync.key}/resend").json() == {"affected": 0}
+    assert operator.post(f"/orders/{in_sync.key}/send-after-all").json() == {"affected": 1}
+    assert not SyncState.objects.get().is_withheld
+
+
+def test_confirm(operator: Api, refused: Subject) -> None:
+    assert operator.post(f"/orders/{refused.key}/confirm").json() == {"affected": 0}
+    SyncState.objects.update(reason="ambiguous")
+    assert operator.post(f"/orders/{refused.key}/confirm").json() == {"affected": 1}
+    assert SyncState.objects.get().state == "in_sync"
 
 
 def test_a_verb_may_be_about_one_credential(operator: Api, in_sync: Subject) -> None:
@@ -84,6 +102,18 @@ def test_the_log_says_who_did_what(operator: Api, in_sync: Subject, caplog: pyte
     operator.post(f"/orders/{in_sync.key}/hold")
     assert operator.user
     assert f"hold_order for subject {in_sync.pk} by user {operator.user.pk}: 1." in caplog.text
+
+
+def test_djangos_admin_log_says_it_too(operator: Api, in_sync: Subject, credential: VendorCredential) -> None:
+    operator.post(f"/orders/{in_sync.key}/hold", {"credential": credential.pk})
+    (entry,) = LogEntry.objects.all()
+    assert (entry.user, entry.object_id, entry.object_repr) == (operator.user, str(in_sync.pk), "2001")
+    assert entry.get_change_message() == "Hold. Optico: Held: 1 (orders chosen: 1)."
+
+
+def test_a_caller_that_is_no_user_of_the_shop_acts_all_the_same(in_sync: Subject) -> None:
+    assert do("hold", [in_sync], user=object()).count == 1
+    assert not LogEntry.objects.exists()
 
 
 # whose it is

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -41,6 +42,13 @@ def messages(app: Celery, queue: str = "") -> list[Any]:
     return found
 
 
+def run_waiting(app: Celery) -> None:
+    """What a Celery worker does until no message waits."""
+    while waiting := messages(app):
+        for arguments in waiting:
+            work(*arguments)
+
+
 def problems(**options: Any) -> list[str]:
     return [str(message.id) for message in run_checks(**options) if str(message.id).startswith("optico_sync.")]
 
@@ -59,9 +67,7 @@ def test_tasks_deliver(app: Celery, optico: Any) -> None:
     place("1001", "confirmed")
     wait_until(lambda: not wakeups._bell._times, 30)
     make_round()
-    while waiting := messages(app):
-        for arguments in waiting:
-            work(*arguments)
+    run_waiting(app)
     assert optico.order("1001")["status"] == "confirmed"
 
 
@@ -74,11 +80,45 @@ def test_options_choose_the_queue(app: Celery) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_broker_that_is_not_there_breaks_no_checkout(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broker_that_is_not_there_breaks_no_checkout_and_the_round_finds_the_work(
+    app: Celery, optico: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wakeups, "REST", 0.0)
+    make_credential(optico.url)
     make_app("redis://127.0.0.1:1/0", "nowhere")
-    place("1001")
-    assert OutboxEvent.objects.exists()
-    wait_until(lambda: "could not be woken" in caplog.text, 30)
+    place("1001", "confirmed")
+    wait_until(lambda: "could not be woken" in caplog.text and not wakeups._bell._times, 30)
+    app.set_current()
+    app.set_default()
+    assert messages(app) == []
+    make_round()
+    run_waiting(app)
+    assert optico.order("1001")["status"] == "confirmed"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_broker_that_takes_the_connection_and_never_answers_holds_up_no_checkout(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the bell's thread waits for it: the shop saves ten orders meanwhile, and would wait as long if it called."""
+    monkeypatch.setattr(wakeups, "REST", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        broker.settimeout(30)
+        silent = make_app(f"redis://127.0.0.1:{broker.getsockname()[1]}/0", "silent")
+        # So that a checkout that does wait fails this test instead of holding it up for ever.
+        silent.conf.broker_transport_options = {"socket_timeout": 20}
+        place("1001")
+        caller, _address = broker.accept()
+        with caller:
+            for number in range(1002, 1012):
+                place(str(number))
+            assert OutboxEvent.objects.values("key").distinct().count() == 11
+            # It is still waiting: no order of these was saved because the broker gave up.
+            assert wakeups._bell._times
+            assert caller.recv(1), "the wake-up was not on its way"
+    app.set_current()
+    app.set_default()
+    wait_until(lambda: not wakeups._bell._times, 30)
 
 
 @pytest.mark.django_db

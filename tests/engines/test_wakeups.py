@@ -14,11 +14,12 @@ from django.db import connection, transaction
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from optico_sync import insight, wakeups
+from optico_sync import insight, resync, wakeups
 from optico_sync.engines.task import run
-from optico_sync.models import OutboxEvent, RelayState, SyncState, Wakeup, Worker
+from optico_sync.models import OutboxEvent, RelayState, Subject, SyncState, Wakeup, Worker
 from optico_sync.models.clock import database_now
 from optico_sync.models.wakeups import RELAY
+from optico_sync.relay import relay_all
 from tests.engines.recording import PATH, RecordingEngine
 from tests.helpers import make_credential, place
 from tests.oddshop.models import Purchase
@@ -90,9 +91,11 @@ def test_a_wakeup_that_could_not_be_sent_is_not_out(engine: Recording) -> None:
 def test_the_checkout_still_pays_one_statement(engine: Recording, django_capture_on_commit_callbacks: Any) -> None:
     """G2: the wake-up costs it no query, not even at the commit."""
     purchase = Purchase.objects.create(number="1")
-    with CaptureQueriesContext(connection) as captured, django_capture_on_commit_callbacks(execute=True):
+    relay_all()
+    with CaptureQueriesContext(connection) as captured, django_capture_on_commit_callbacks(execute=True) as callbacks:
         purchase.save()
     assert len(captured) == 2
+    assert callbacks == [wakeups.ring]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -337,3 +340,70 @@ def test_round_command_says_that_the_broker_is_down(engine: Recording) -> None:
 def test_round_command_is_not_for_the_embedded_engine() -> None:
     with pytest.raises(CommandError, match="optico_worker"):
         call_command("optico_round")
+
+
+VERBS = {
+    "resend": (SyncState.State.IN_SYNC, {}),
+    "release": (SyncState.State.HELD, {"is_held": True}),
+    "send_after_all": (SyncState.State.NOT_SENT, {"is_held": True, "is_withheld": True}),
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_an_operator_leaves_to_send_does_not_rest(engine: Recording, verb: str) -> None:
+    state, fields = VERBS[verb]
+    make_credential()
+    make_credential(name="second")
+    with override_settings(OPTICO_SYNC=OPTICO_SYNC):
+        for number in range(3):
+            place(str(number))
+        relay_all()
+    SyncState.objects.update(state=state, **fields)
+    with override_settings(OPTICO_SYNC={**OPTICO_SYNC, "ENGINE": PATH, "QUIET_PERIOD": 3600}):
+        with transaction.atomic():
+            assert getattr(resync, verb)(list(Subject.objects.values_list("pk", flat=True))) == 6
+            assert not engine.waiting
+        wait_until(lambda: bool(engine.waiting), 20)
+        assert [lane for lane, _token in engine.waiting] == [RELAY]
+
+
+def test_what_does_not_rest_overtakes_what_does() -> None:
+    with override_settings(OPTICO_SYNC={**OPTICO_SYNC, "ENGINE": f"{__name__}.Counting"}):
+        bell = wakeups._Bell()
+        bell.ring(3600.0)
+        bell.ring(0.0)
+        wait_until(lambda: bool(Counting.announced), 20)
+        wait_until(lambda: len(bell._times) == 1, 20)
+
+
+class Counting(wakeups.Engine):
+    announced: list[float] = []
+
+    def announce(self) -> None:
+        self.announced.append(0.0)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("verb", ["hold", "withhold", "confirm", "release", "send_after_all"])
+def test_a_verb_that_leaves_nothing_to_send_wakes_nobody(verb: str, django_capture_on_commit_callbacks: Any) -> None:
+    make_credential()
+    place()
+    relay_all()
+    listening = override_settings(OPTICO_SYNC={**OPTICO_SYNC, "ENGINE": PATH})
+    with listening, django_capture_on_commit_callbacks() as callbacks:
+        getattr(resync, verb)(list(Subject.objects.values_list("pk", flat=True)))
+    assert callbacks == []
+
+
+@pytest.mark.django_db
+def test_many_orders_ring_once(django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resync, "batched", lambda items, size: ([item] for item in items))
+    make_credential()
+    for number in range(3):
+        place(str(number))
+    relay_all()
+    listening = override_settings(OPTICO_SYNC={**OPTICO_SYNC, "ENGINE": PATH})
+    with listening, django_capture_on_commit_callbacks() as callbacks:
+        resync.resend(list(Subject.objects.values_list("pk", flat=True)))
+    assert len(callbacks) == 1

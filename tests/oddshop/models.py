@@ -7,6 +7,7 @@ import uuid
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
+from djmoney.models.fields import MoneyField
 
 
 def new_key() -> str:
@@ -124,6 +125,22 @@ class Seat(models.Model):
     admission = models.ForeignKey(Admission, models.CASCADE, null=True, related_name="seats")
     row = models.CharField(max_length=10)
     price = models.DecimalField(max_digits=12, decimal_places=2)
+
+
+class Bill(models.Model):
+    """An order that keeps its amounts in django-money's fields."""
+
+    number = models.CharField(max_length=40)
+    stage = models.CharField(max_length=40, default="paid")
+    total = MoneyField(max_digits=14, decimal_places=2, default_currency="EUR")
+
+
+class BillLine(models.Model):
+    bill = models.ForeignKey(Bill, models.CASCADE, related_name="lines")
+    sku = models.CharField(max_length=40)
+    title = models.CharField(max_length=40)
+    pieces = models.IntegerField(default=1)
+    paid = MoneyField(max_digits=14, decimal_places=2, default_currency="EUR")
 
 
 class Unwatched(models.Model):

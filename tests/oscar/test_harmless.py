@@ -149,4 +149,4 @@ def test_the_shop_says_the_same(circumstances: Callable[[], Any]) -> None:
     for said, should in zip(found, expected, strict=True):
         assert said == should
     if circumstances is not without_tables:
-        assert OutboxEvent.objects.count() > 30
+        assert OutboxEvent.objects.count() > 20

@@ -13,7 +13,7 @@ import pytest
 
 from optico_sync import capture
 from optico_sync.models import OutboxEvent, SyncState, VendorCredential
-from optico_sync.resync import Selection
+from optico_sync.selection import Selection
 from optico_sync.shops import get_shop
 from optico_sync.shops.base import ShopAdapter
 from optico_sync.shops.mapping import CART_KEYS, LINE_KEYS, ORDER_KEYS, PARTS
@@ -53,7 +53,7 @@ def test_its_orders_are_captured_and_sent(shop: Any, credential: VendorCredentia
     assert state_of(purchase).state == SyncState.State.IN_SYNC
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_the_saves_of_its_lines_are_captured(shop: ShopAdapter) -> None:
     purchase = place()
     OutboxEvent.objects.all().delete()

@@ -22,13 +22,14 @@ from optico_sync.models import Attempt, SyncState
 from optico_sync.outcome import REASONS, Kind, Outcome
 from optico_sync.sandbox import cart as sandbox_cart
 from optico_sync.sandbox.ledger import Config
-from optico_sync.snapshot import CartSnapshot, Line, OrderSnapshot
+from optico_sync.snapshot import CartSnapshot, Line, OrderSnapshot, round_total, unit_price
 from optico_sync.vendors import get_vendor
 from optico_sync.vendors.base import Account, Request, Response, Told
 from optico_sync.vendors.wire import clean_text
 from tests.helpers import KEY, Clock, deliver, fill, make_credential, place, state_of
 from tests.oddshop.models import Load, Trolley
 from tests.settings import OPTICO_SYNC
+from tests.vendors.strategies import any_table, iso_currency, sold
 
 OPTICO = get_vendor("optico")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -210,6 +211,12 @@ def test_oc_08_big_cart_is_refused_and_not_cut() -> None:
 
 
 @pytest.mark.parametrize("lines", [(), (line(quantity=D(0)), line(quantity=D(-1)))])
+def test_oc_09_an_order_of_which_nothing_is_left_is_refused_here(lines: tuple[Line, ...]) -> None:
+    """The document requires products, and its answer would name none of them."""
+    assert reason_of(attempt_order(dataclasses.replace(O1, lines=lines))) == (Kind.REFUSED, "no_items")
+
+
+@pytest.mark.parametrize("lines", [(), (line(quantity=D(0)), line(quantity=D(-1)))])
 def test_oc_09_empty_cart_is_not_sent(lines: tuple[Line, ...]) -> None:
     assert reason_of(attempt_cart(cart(*lines))) == (Kind.NOT_SENT, "empty_cart")
 
@@ -305,10 +312,10 @@ def test_oc_14_a_refused_key_for_carts_keeps_no_order_back(live: Any, optico: An
 
 
 def test_oc_15_sending_a_cart_is_no_business_of_the_shop_page(db: None, django_assert_num_queries: Any) -> None:
-    """One INSERT for each save and nothing more, whatever the vendor is up to: it listens nowhere here."""
+    """One INSERT for the cart and all that is in it, whatever the vendor is up to: it listens nowhere here."""
     credential = make_credential("http://127.0.0.1:9")
-    trolley = Trolley.objects.create()
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
+        trolley = Trolley.objects.create()
         Load.objects.create(trolley_id=trolley.pk, title="Widget", cents=100)
     deliver(credential)
     assert state_of(trolley).state in (SyncState.State.NOT_SENT, SyncState.State.RETRYING)
@@ -382,3 +389,29 @@ def test_any_cart_builds_what_the_sandbox_can_read_or_says_why_not(snapshot: Car
     _values, problem = sandbox_cart.read(form, config, required=sandbox_cart.CART_REQUIRED)
     is_named = all(clean_text(line.product_id) and clean_text(line.name) for line in snapshot.lines)
     assert problem is None or not is_named or not clean_text(snapshot.key)
+
+
+JUDGE = Config(keys=frozenset({"TESTKEY"}), statuses={"Completed": True})
+
+
+@given(bought=sold, currency=iso_currency, details=any_table)
+def test_an_order_comes_back_as_it_was_sold(
+    bought: list[tuple[Decimal, Decimal]], currency: str, details: dict[str, Any]
+) -> None:
+    """Sent by our hand, read by the sandbox's: its products are the order's lines, in their order."""
+    lines = tuple(
+        line(product_id=f"P-{number}", quantity=quantity, total=total, details=details)
+        for number, (quantity, total) in enumerate(bought)
+    )
+    snapshot = dataclasses.replace(O1, lines=lines, currency=currency)
+    form = {name: [value] for name, value in fields_of(attempt_order(snapshot)).items()}
+    values, problem = sandbox_cart.read(form, JUDGE, required=sandbox_cart.ORDER_REQUIRED)
+    assert problem is None
+    assert (values["id"], values["cart_id"], values["currency"]) == ("1001", "C-77", currency)
+    assert [product["id"] for product in values["products"]] == [one.product_id for one in lines]
+    for one, product in zip(lines, values["products"], strict=True):
+        if one.quantity == int(one.quantity):
+            assert (product["quantity"], product["price"]) == (one.quantity, unit_price(one, currency))
+        else:
+            # A part of a piece: one piece at the line's price.
+            assert (product["quantity"], product["price"]) == (1, round_total(one.total, currency))

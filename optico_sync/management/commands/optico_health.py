@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.db import Error as DatabaseError
 
-from optico_sync.health import Health, Level, Problem, health, unreadable
+from optico_sync.health import Finding, Health, Level, health, unreadable
 
 
 class Command(BaseCommand):
@@ -36,9 +36,9 @@ class Command(BaseCommand):
             raise SystemExit(int(level))
 
     @staticmethod
-    def _problem_lines(level: Level, problems: Sequence[Problem]) -> list[str]:
-        def told(problem: Problem) -> str:
-            whose = f"{problem.credential}: " if problem.credential else ""
+    def _problem_lines(level: Level, problems: Sequence[Finding]) -> list[str]:
+        def told(problem: Finding) -> str:
+            whose = f"{problem.credential.name}: " if problem.credential else ""
             return f"{problem.level.word}: {whose}{problem.text}"
 
         return [f"Health: {level.word}.", *map(told, problems)]

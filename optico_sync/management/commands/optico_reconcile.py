@@ -13,7 +13,8 @@ from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import Reconciliation, VendorCredential
 from optico_sync.reconcile import Result, reconcile
 from optico_sync.relay import relay_all
-from optico_sync.resync import CHUNK, Selection, resend_selected
+from optico_sync.resync import resend_selected
+from optico_sync.selection import CHUNK, Selection
 
 DRIFT, UNREAD = 1, 2
 

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError
-from datetime import datetime
+from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime
 from tqdm import tqdm
 
 from optico_sync.exceptions import ConfigurationError
+from optico_sync.management.arguments import credential_named, moment, told
 from optico_sync.models import SyncState, VendorCredential
 from optico_sync.preview import preview
 from optico_sync.relay import relay_all
-from optico_sync.resync import Selection, resend_selected
-
-
-def moment(text: str) -> datetime:
-    """A date or a date and time, in the shop's time zone where it names none."""
-    try:
-        day = parse_date(text)
-        value = datetime(day.year, day.month, day.day) if day else parse_datetime(text)  # noqa: DTZ001
-    except ValueError:
-        value = None
-    if value is None:
-        raise ArgumentTypeError(f"{text!r} is not a date such as 2026-11-21 or 2026-11-21T14:00")
-    return value if timezone.is_aware(value) else timezone.make_aware(value)
+from optico_sync.resync import resend_selected
+from optico_sync.selection import Selection
 
 
 class Command(BaseCommand):
@@ -54,7 +41,7 @@ class Command(BaseCommand):
             placed_from=options["placed_from"],
             placed_until=options["placed_until"],
             state=options["state"],
-            credential_id=self._credential_id(options["credential"]),
+            credential_id=credential_named(options["credential"]),
         )
         if selection.is_empty:
             raise CommandError("Say which orders: references, --key, --state, --status, --from or --until.")
@@ -82,17 +69,5 @@ class Command(BaseCommand):
         found = preview(selection.chunks(), credential_id=selection.credential_id)
         orders = max((one.orders for one in found), default=0)
         self.stdout.write(f"Would queue {orders} orders to be sent again.")
-        for one in found:
-            self.stdout.write(f"\n{one.credential}")
-            for sentence in one.sentences:
-                self.stdout.write(f"  {sentence}")
-
-    @staticmethod
-    def _credential_id(name: str | None) -> int | None:
-        if name is None:
-            return None
-        credential = VendorCredential.objects.filter(name=name).values_list("pk", flat=True).first()
-        if credential is None:
-            known = ", ".join(VendorCredential.objects.values_list("name", flat=True)) or "none"
-            raise CommandError(f"There is no credential {name!r}. Known: {known}.")
-        return credential
+        for line in told(found):
+            self.stdout.write(line)

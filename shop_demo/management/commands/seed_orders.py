@@ -150,7 +150,7 @@ def visitor(visit_id: str) -> RequestAttribution:
 def deliver(credentials: Iterable[VendorCredential]) -> None:
     """Send what is due, until nothing waits or patience ends."""
     # Those that limit the rate last, or the others would wait for them.
-    ordered = sorted(credentials, key=lambda credential: credential.rate or 0)
+    ordered = sorted(credentials, key=lambda credential: credential.spec.rate or 0)
     lanes = [Lane(credential.pk, worker="seed_orders") for credential in ordered]
     waiting = SyncState.objects.filter(state=SyncState.State.WAITING)
     end = time.monotonic() + PATIENCE

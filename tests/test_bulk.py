@@ -1,0 +1,54 @@
+"""Many locked rows in one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from optico_sync.models import SyncState
+from optico_sync.models.bulk import upsert, write
+from optico_sync.relay import relay_all
+from tests.helpers import make_credential, place
+
+FIELDS = ["state", "reason", "queue", "tried", "is_forced", "accepted_is_sale", "due_at", "detail"]
+
+
+def change(row: SyncState, number: int) -> None:
+    row.state, row.reason, row.tried = SyncState.State.REFUSED, "refused", number
+    row.queue = ["pending", "l'été %s ?"][: number + 1]
+    row.is_forced = bool(number)
+    row.accepted_is_sale = [None, True, False][number]
+    row.due_at = [None, datetime(2026, 11, 21, 10, tzinfo=UTC), datetime(2026, 11, 21, 11, tzinfo=UTC)][number]
+    row.detail = ["", "100 % “sûr”", "it's"][number]
+    # Not among the fields.
+    row.attempts = 7
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("way", [upsert, write])
+def test_rows_are_written_in_one_statement_each_with_its_own_values(
+    way: Callable[..., None], django_assert_num_queries: Any
+) -> None:
+    make_credential()
+    for number in range(4):
+        place(str(number))
+    relay_all()
+    *rows, other = SyncState.objects.order_by("pk")
+    for number, row in enumerate(rows):
+        change(row, number)
+    with django_assert_num_queries(1):
+        way(rows, FIELDS, using="default")
+    for row, stored in zip(rows, SyncState.objects.order_by("pk"), strict=False):
+        assert [getattr(stored, name) for name in FIELDS] == [getattr(row, name) for name in FIELDS]
+        assert stored.attempts == 0
+    assert SyncState.objects.get(pk=other.pk).state == SyncState.State.WAITING
+
+
+@pytest.mark.django_db
+def test_no_rows_take_no_statement(django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(0):
+        write([], FIELDS, using="default")
+        upsert([], FIELDS, using="default")
