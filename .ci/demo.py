@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
+from pathlib import Path
 
 PORT, SANDBOX_PORT = 8123, 8124
 PAGES = (
@@ -13,6 +15,7 @@ PAGES = (
     f"http://127.0.0.1:{PORT}/admin/login/",
     f"http://127.0.0.1:{SANDBOX_PORT}/sandbox/",
 )
+LOGIN = "admin / admin"
 
 
 def answers(page: str) -> bool:
@@ -22,37 +25,37 @@ def answers(page: str) -> bool:
         return False
 
 
-def start_and_stop() -> None:
-    process = subprocess.Popen(
-        ["make", "demo", f"PORT={PORT}", f"SANDBOX_PORT={SANDBOX_PORT}"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+def start_and_stop(log: Path) -> None:
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            ["make", "demo", f"PORT={PORT}", f"SANDBOX_PORT={SANDBOX_PORT}"],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
+        # The addresses are told a moment after they answer: whoever stopped it in between would not have seen them.
         end = time.monotonic() + 120
-        while not all(answers(page) for page in PAGES):
+        while not (all(answers(page) for page in PAGES) and LOGIN in log.read_text()):
             if time.monotonic() > end or process.poll() is not None:
-                raise SystemExit(f"make demo did not start:\n{stop(process)}")
+                raise SystemExit(f"make demo did not start, or did not tell the login:\n{log.read_text()}")
             time.sleep(0.5)
     finally:
-        output = stop(process)
+        stop(process)
+    output = log.read_text()
     if "Traceback" in output or any(answers(page) for page in PAGES):
         raise SystemExit(f"make demo did not stop cleanly:\n{output}")
-    if "admin / admin" not in output:
-        raise SystemExit(f"make demo did not tell the login:\n{output}")
 
 
-def stop(process: subprocess.Popen) -> str:
+def stop(process: subprocess.Popen) -> None:
     """As Ctrl-C does: the whole group is told."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
-    return output
+    process.wait(timeout=30)
 
 
 if __name__ == "__main__":
-    for _ in range(2):
-        start_and_stop()
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(2):
+            start_and_stop(Path(folder) / "output")
     sys.stdout.write("The demo started, answered and stopped twice.\n")
