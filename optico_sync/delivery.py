@@ -36,7 +36,7 @@ from optico_sync.models import (
     VendorCredential,
     Verdict,
 )
-from optico_sync.models.bulk import write
+from optico_sync.models.bulk import insert, write
 from optico_sync.models.clock import database_now
 from optico_sync.models.contents import note_contents
 from optico_sync.models.credentials import BREAKER_THRESHOLD, HEEDED_FIELDS, RESUMED_FIELDS, lock_credential
@@ -488,8 +488,6 @@ class Lane:
                 connections[self._using].close_if_unusable_or_obsolete()
                 for plan in plans:
                     plan.moved = None
-                    if plan.attempt:
-                        plan.attempt.pk = None
         _announce(plans, claim.credential)
 
     def _settle(self, claim: _Claim, plans: Sequence[_Plan], health: _Health) -> None:
@@ -523,7 +521,7 @@ class Lane:
                     row.doubt(now, repeats=len(REPEAT_DELAYS))
             write(rows, _SETTLED_FIELDS, using=using)
             if made := [plan.attempt for plan in plans if plan.attempt]:
-                Attempt.objects.using(using).bulk_create(made)
+                insert(made, using=using)
                 Hour.count(claim.credential, made, now=now, using=using)
             self._note_statuses(claim, plans, now)
             if settled:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from optico_sync.models import SyncState
-from optico_sync.models.bulk import upsert, write
+from optico_sync.models import Attempt, SyncState
+from optico_sync.models.bulk import insert, upsert, write
+from optico_sync.outcome import Kind
 from optico_sync.relay import relay_all
 from tests.helpers import make_credential, place
 
@@ -52,3 +53,29 @@ def test_no_rows_take_no_statement(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
         write([], FIELDS, using="default")
         upsert([], FIELDS, using="default")
+        insert([], using="default")
+
+
+@pytest.mark.django_db
+def test_new_rows_are_added_in_one_statement_as_they_are(django_assert_num_queries: Any) -> None:
+    made = [
+        Attempt(
+            sync_state_id=number + 1,
+            started_at=datetime(2026, 11, 21, 10, number, tzinfo=UTC),
+            duration_ms=number,
+            generation=1,
+            shop_status="l'été",
+            status="100 % \\N",
+            request='a\tb\nc\\d "e" {f} %s',
+            http_status=None if number else 200,
+            answer="",
+            outcome=Kind.DELIVERED,
+            reason="",
+        )
+        for number in range(3)
+    ]
+    with django_assert_num_queries(1):
+        insert(made, using="default")
+    names = [field.attname for field in Attempt._meta.concrete_fields if not field.primary_key]
+    stored = Attempt.objects.order_by("sync_state_id").values_list(*names)
+    assert list(stored) == [tuple(getattr(attempt, name) for name in names) for attempt in made]

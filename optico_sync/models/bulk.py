@@ -1,4 +1,8 @@
-"""Writing many locked rows in one statement, without ``bulk_update``: it makes an expression of every row and field."""
+"""Writing many rows in one statement.
+
+Without ``bulk_update``, which makes an expression of every row and field, and without ``bulk_create`` where nobody
+needs the new keys: PostgreSQL is sent arrays then, whose texts psycopg escapes in Python.
+"""
 
 from __future__ import annotations
 
@@ -47,3 +51,25 @@ def write(rows: Iterable[models.Model], fields: Sequence[str], *, using: str) ->
     chosen = ", ".join(map(str, keys))
     with connection.cursor() as cursor:
         cursor.execute(f"UPDATE {quote(meta.db_table)} SET {', '.join(sets)} WHERE {key} IN ({chosen})", values)  # noqa: S608
+
+
+def insert(rows: Iterable[models.Model], *, using: str) -> None:
+    """Add ``rows``, whose primary keys the database chooses and nobody reads back."""
+    rows = list(rows)
+    if not rows:
+        return
+    meta, connection = rows[0]._meta, connections[using]
+    quote = connection.ops.quote_name
+    fields: list[Any] = [field for field in meta.concrete_fields if not field.primary_key]
+    found = ([field.get_db_prep_save(getattr(row, field.attname), connection) for row in rows] for field in fields)
+    values = list(zip(*found, strict=True))
+    into = f"{quote(meta.db_table)} ({', '.join(quote(field.column) for field in fields)})"
+    with connection.cursor() as cursor:
+        # psycopg 3 has it: a third of an INSERT's time. psycopg 2 has not.
+        if connection.vendor == "postgresql" and hasattr(cursor, "copy"):
+            with cursor.copy(f"COPY {into} FROM STDIN") as copy:
+                for row in values:
+                    copy.write_row(row)
+        else:
+            places = ", ".join([f"({', '.join(['%s'] * len(fields))})"] * len(values))
+            cursor.execute(f"INSERT INTO {into} VALUES {places}", [value for row in values for value in row])  # noqa: S608
