@@ -110,6 +110,15 @@ _FACTS = ("reference", "status", "visit_id", "call_id", "agent", "cart_key")
 #: Keys that are not sources.
 _STRUCTURE = frozenset({"model", "lines", "related", "prefetch", *PARTS})
 _LINE_STRUCTURE = frozenset({"relation", "json", "prefetch"})
+#: What is text or an amount in the order's currency as it stands there.
+_ORDER_TEXTS = (
+    "reference", "status", "channel", "store", "language", "payment_method", "shipping_method", "coupon_code"
+)  # fmt: skip
+_ORDER_AMOUNTS = ("total", "shipping", "tax")
+_LINE_TEXTS = ("product_id", "name", "sku", "product_key", "variant_id", "url")
+
+#: Where an owner's lines are kept while it is read.
+_LINES = "_optico_sync_lines"
 
 _Picture = TypeVar("_Picture", OrderSnapshot, CartSnapshot)
 
@@ -124,16 +133,18 @@ class _Mapped:
         check_keys(given, keys, name)
         self.name = name
         self.model = get_model(given["model"], name)
-        self._lines = _Lines(self.model, given["lines"], f"{name}['lines']")
         sources = {key: source for key, source in given.items() if key not in _STRUCTURE}
         self._fields = Fields(self.model, sources, name)
         self._parts = {
             key: self._part(key, part, given[key]) for key, part in PARTS.items() if given.get(key) is not None
         }
-        self._reaches = [
-            *(reach for fields in (self._fields, *self._parts.values()) for reach in fields.reaches),
-            *_prefetched(self.model, given, name),
-        ]
+        self._lines = _Lines(
+            self.model,
+            given["lines"],
+            f"{name}['lines']",
+            beside=[self._fields, *self._parts.values()],
+            reaches=_prefetched(self.model, given, name),
+        )
         self.relations = tuple(
             self._relation(path) for path in _list_of_names(given.get("related"), f"{name}['related']")
         )
@@ -163,8 +174,7 @@ class _Mapped:
         self, keys: Collection[str], using: str, build: Callable[[models.Model], _Picture]
     ) -> dict[str, _Picture | Unreadable]:
         wanted = primary_keys(self.model, keys)
-        rows = self._lines.owners(self._reaches, using).filter(pk__in=set(wanted.values()))
-        found = {row.pk: _surely(build, row) for row in rows}
+        found = {row.pk: _surely(build, row) for row in self._lines.owners(set(wanted.values()), using)}
         return {key: found[pk] for key, pk in wanted.items() if pk in found}
 
     def _part(self, key: str, part: type[Customer] | type[Address], given: object) -> Fields:
@@ -176,9 +186,10 @@ class _Mapped:
         check_keys(given, dict.fromkeys(known, False), name)
         return Fields(self.model, given, name)
 
-    def _texts(self, instance: models.Model, key: str) -> dict[str, str]:
-        part = self._parts.get(key)
-        return {name: part.text(instance, name) for name in part} if part else {}
+    def _read_parts(self, instance: models.Model) -> dict[str, Any]:
+        return {
+            key: PARTS[key](**{name: part.text(instance, name) for name in part}) for key, part in self._parts.items()
+        }
 
     def _relation(self, path: str) -> Relation:
         name = f"{self.name}['related']"
@@ -204,6 +215,8 @@ class MappedShop(_Mapped, ShopAdapter):
                 f"{self.name}['status'] is {order['status']!r}: it must be a field of {self.model._meta.label} "
                 "itself, because it is read while the order is being saved. For anything else write a ShopAdapter."
             )
+        self._texts = [key for key in _ORDER_TEXTS if key in self._fields]
+        self._amounts = [key for key in _ORDER_AMOUNTS if key in self._fields]
         self.carts = MappedCarts(cart) if cart else None
 
     def read(self, keys: Collection[str], *, using: str) -> Mapping[str, OrderSnapshot | Unreadable]:
@@ -245,27 +258,16 @@ class MappedShop(_Mapped, ShopAdapter):
     def _snapshot(self, order: models.Model) -> OrderSnapshot:
         get = self._fields
         currency = get.text(order, "currency")
+        known: dict[str, Any] = {key: get.text(order, key) for key in self._texts}
+        known.update((key, get.number(order, key, currency)) for key in self._amounts)
+        known.update(self._read_parts(order))
         return OrderSnapshot(
             key=str(order.pk),
-            reference=get.text(order, "reference"),
-            status=get.text(order, "status"),
             currency=currency,
             placed_at=get.moment(order, "placed_at"),
-            total=get.number(order, "total", currency),
-            shipping=get.number(order, "shipping", currency),
-            discount=abs(get.number(order, "discount", currency) or Decimal(0)),
-            tax=get.number(order, "tax", currency),
+            discount=get.positive(order, "discount", currency),
             exchange_rate=get.number(order, "exchange_rate"),
             is_offline=bool(get.get(order, "is_offline")),
-            channel=get.text(order, "channel"),
-            store=get.text(order, "store"),
-            language=get.text(order, "language"),
-            payment_method=get.text(order, "payment_method"),
-            shipping_method=get.text(order, "shipping_method"),
-            coupon_code=get.text(order, "coupon_code"),
-            customer=Customer(**self._texts(order, "customer")),
-            billing=Address(**self._texts(order, "billing")),
-            delivery=Address(**self._texts(order, "delivery")),
             properties=table(get.get(order, "properties")),
             lines=self._lines.read(order, currency),
             attribution=Attribution(
@@ -275,6 +277,7 @@ class MappedShop(_Mapped, ShopAdapter):
                 agent=get.text(order, "agent"),
                 cart_key=get.text(order, "cart_key"),
             ),
+            **known,
         )
 
 
@@ -306,7 +309,16 @@ class MappedCarts(_Mapped, CartReader):
 class _Lines:
     """The lines of an order or cart: the rows of a relation, or a JSON list that the owner holds."""
 
-    def __init__(self, owner: type[models.Model], given: object, name: str) -> None:
+    def __init__(
+        self,
+        owner: type[models.Model],
+        given: object,
+        name: str,
+        *,
+        beside: Sequence[Fields] = (),
+        reaches: Sequence[Reach] = (),
+    ) -> None:
+        """``beside`` are the owner's own facts, ``reaches`` what the shop's code goes through for them."""
         if not isinstance(given, Mapping):
             raise ConfigurationError(f"{name} must be a dict with {', '.join(LINE_KEYS)}.")
         check_keys(given, LINE_KEYS, name)
@@ -321,20 +333,50 @@ class _Lines:
         self._model = many_model(owner, self._relation, f"{name}['relation']") if self._relation else None
         sources = {key: source for key, source in given.items() if key not in _LINE_STRUCTURE}
         self._fields = Fields(self._model, sources, name)
+        self._texts = [key for key in _LINE_TEXTS if key in self._fields]
+        own = [reach for fields in (*beside, self._list) for reach in fields.reaches]
+        self._owner_reaches = [*reaches, *own]
         self._reaches = [*self._fields.reaches, *(_prefetched(self._model, given, name) if self._model else ())]
+        self._link = self._find_link(beside, reaches)
+        if self._link:
+            self._lookups, self._fields = self._fields.of_values(self._link)
 
-    def owners(self, reaches: Iterable[Reach], using: str) -> models.QuerySet:
-        """All owners, read together with their lines and what ``reaches`` go through."""
+    def _find_link(self, beside: Iterable[Fields], reaches: Iterable[Reach]) -> str:
+        """The lines' foreign key by which they are read as plain values; empty where somebody needs them as rows.
+
+        The shop's code may go through an order's lines wherever it is asked for anything.
+        """
+        relation = find_field(self._owner, self._relation) if self._model else None
+        if not isinstance(relation, models.ManyToOneRel) or not relation.field.target_field.primary_key:
+            return ""
+        is_read_by_code = reaches or any(reach.many == self._relation for reach in self._owner_reaches)
+        is_stored = all(fields.is_stored for fields in (self._fields, *beside))
+        return relation.field.attname if is_stored and not is_read_by_code else ""
+
+    def owners(self, keys: Collection[Any], using: str) -> Iterable[models.Model]:
+        """The owners of these primary keys, with their lines and all that is read of both. One query for each model."""
         if self._model is None:
-            return rows_with(self._owner, [*reaches, *self._list.reaches], using)
+            return rows_with(self._owner, self._owner_reaches, using).filter(pk__in=keys)
+        beyond = [reach for reach in self._owner_reaches if reach.many != self._relation]
+        owners = rows_with(self._owner, beyond, using).filter(pk__in=keys)
+        if self._link:
+            lines = self._model._base_manager.using(using).filter(**{f"{self._link}__in": keys}).order_by("pk")
+            found: dict[Any, list[Any]] = {}
+            for line in lines.values_list(*self._lookups):
+                found.setdefault(line[0], []).append(line)
+            for owner in owners:
+                owner.__dict__[_LINES] = found.get(owner.pk, [])
+            return owners
         # A path of the owner's may go through the lines too.
-        shared = [Reach(join=reach.many_join) for reach in reaches if reach.many == self._relation]
-        lines = rows_with(self._model, [*self._reaches, *shared], using)
-        owners = rows_with(self._owner, [reach for reach in reaches if reach.many != self._relation], using)
-        return owners.prefetch_related(Prefetch(self._relation, queryset=lines))
+        shared = [Reach(join=reach.many_join) for reach in self._owner_reaches if reach.many == self._relation]
+        rows = rows_with(self._model, [*self._reaches, *shared], using)
+        return owners.prefetch_related(Prefetch(self._relation, queryset=rows))
 
     def read(self, owner: models.Model, currency: str) -> tuple[Line, ...]:
-        rows = getattr(owner, self._relation).all() if self._relation else self._items(owner)
+        if self._link:
+            rows = owner.__dict__[_LINES]
+        else:
+            rows = getattr(owner, self._relation).all() if self._relation else self._items(owner)
         return tuple(self._line(row, currency) for row in rows)
 
     def _items(self, owner: models.Model) -> list[Any]:
@@ -352,32 +394,19 @@ class _Lines:
 
     def _line(self, line: object, currency: str) -> Line:
         get = self._fields
-
-        def needed(key: str, currency: str = "") -> Decimal:
-            found = get.number(line, key, currency)
-            if found is None:
-                raise Unreadable(f"{self._name}[{key!r}] is empty")
-            return found
-
-        def positive(key: str, currency: str = "") -> Decimal:
-            """Zero when not known; shops store a discount or refund with either sign."""
-            return abs(get.number(line, key, currency) or Decimal(0))
-
-        quantity = needed("quantity")
+        quantity = get.needed(line, "quantity")
+        known: dict[str, Any] = {key: get.text(line, key) for key in self._texts}
         return Line(
-            product_id=get.text(line, "product_id"),
-            name=get.text(line, "name"),
             quantity=quantity,
-            total=needed("total", currency) if "total" in get else quantity * needed("unit_price", currency),
-            sku=get.text(line, "sku"),
-            product_key=get.text(line, "product_key"),
-            variant_id=get.text(line, "variant_id"),
+            total=get.needed(line, "total", currency)
+            if "total" in get
+            else quantity * get.needed(line, "unit_price", currency),
             tax=get.number(line, "tax", currency),
-            discount=positive("discount", currency),
-            quantity_refunded=positive("quantity_refunded"),
-            refunded=positive("refunded", currency),
-            url=get.text(line, "url"),
+            discount=get.positive(line, "discount", currency),
+            quantity_refunded=get.positive(line, "quantity_refunded"),
+            refunded=get.positive(line, "refunded", currency),
             details=_details(get.get(line, "details")),
+            **known,
         )
 
 

@@ -13,12 +13,16 @@ A source is one of
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import difflib
+import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property, partial
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from django.apps import apps
@@ -27,6 +31,7 @@ from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import InterfaceError, OperationalError, models
 from django.db.models import Prefetch
 from django.db.models.manager import BaseManager
+from django.db.models.query_utils import DeferredAttribute
 from django.utils import translation
 from django.utils.module_loading import import_string
 
@@ -62,16 +67,37 @@ class Source:
     column: str = ""
     #: The field at the end of the path, as far as fields lead.
     field: Any = None
+    #: What a query can read in place of the row, and the parts of the path that lead on inside of its value. Empty
+    #: where the row itself is needed: code of the shop's may compute it.
+    lookup: str = ""
+    within: tuple[str, ...] = ()
     is_label: bool = False
     is_cents: bool = False
     reach: Reach = Reach()
 
-    def read(self, obj: object) -> object:
+    @cached_property
+    def reader(self) -> Callable[[Any], object]:
+        """What reads it."""
         if self.function:
-            return self.function(obj)
-        if self.column:
-            return self._told(getattr(obj, self.column))
-        return self._told(_follow(obj, self.path)) if self.path else self.constant
+            find = self.function
+        elif self.column:
+            find = attrgetter(self.column)
+        elif self.path:
+            find = partial(_follow, path=self.path)
+        else:
+            return lambda obj: self.constant
+        return (lambda obj: self._told(find(obj))) if self.is_label else find
+
+    def at(self, place: int) -> Source:
+        """The same fact where it is the value at ``place`` of a tuple."""
+        first, within = itemgetter(place), self.within
+        find = (lambda row: _follow(first(row), within)) if within else first
+        return dataclasses.replace(self, function=find, path=(), column="")
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether it is a constant or what a query can read."""
+        return bool(self.lookup) if self.path else self.function is None
 
     @property
     def is_plain(self) -> bool:
@@ -103,7 +129,7 @@ class Source:
         return [value for value, label in self.labels().items() if label in told]
 
     def _told(self, value: object) -> object:
-        return self.labels().get(text(value), value) if self.is_label else value
+        return self.labels().get(text(value), value)
 
 
 class Fields:
@@ -118,6 +144,7 @@ class Fields:
         self._sources = {
             key: _parse(model, given, f"{name}[{key!r}]") for key, given in sources.items() if given is not None
         }
+        self._readers = {key: source.reader for key, source in self._sources.items()}
 
     def __contains__(self, key: str) -> bool:
         return key in self._sources
@@ -130,11 +157,11 @@ class Fields:
 
     def get(self, obj: object, key: str) -> object:
         """The value, None where nothing is named; ``Unreadable`` names the setting and never the value."""
-        source = self._sources.get(key)
-        if source is None:
+        read = self._readers.get(key)
+        if read is None:
             return None
         try:
-            return source.read(obj)
+            return read(obj)
         except (OperationalError, InterfaceError):
             # The database is in trouble, not this object.
             raise
@@ -151,6 +178,17 @@ class Fields:
             return None
         found = number(value, f"{self.name}[{key!r}]", currency)
         return found.scaleb(-exponent(currency)) if self._sources[key].is_cents else found
+
+    def needed(self, obj: object, key: str, currency: str = "") -> Decimal:
+        found = self.number(obj, key, currency)
+        if found is None:
+            raise Unreadable(f"{self.name}[{key!r}] is empty")
+        return found
+
+    def positive(self, obj: object, key: str, currency: str = "") -> Decimal:
+        """Zero when not known; shops store a discount or refund with either sign."""
+        found = self.number(obj, key, currency) if key in self._sources else None
+        return abs(found) if found else Decimal(0)
 
     def moment(self, obj: object, key: str) -> datetime | None:
         value = self.get(obj, key)
@@ -180,6 +218,25 @@ class Fields:
     @property
     def reaches(self) -> list[Reach]:
         return [source.reach for source in self._sources.values()]
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether no code of the shop's is asked for any of them."""
+        return all(source.is_stored for source in self._sources.values())
+
+    def of_values(self, *before: str) -> tuple[list[str], Fields]:
+        """The lookups of a query that reads them after ``before``, and the same facts of the tuples that it gives.
+
+        To make an instance of every row is most of what reading many of them costs. Only where ``is_stored``.
+        """
+        lookups = list(dict.fromkeys([*before, *(source.lookup for source in self._sources.values() if source.lookup)]))
+        there = copy.copy(self)
+        there._sources = {
+            key: source.at(lookups.index(source.lookup)) if source.lookup else source
+            for key, source in self._sources.items()
+        }
+        there._readers = {key: source.reader for key, source in there._sources.items()}
+        return lookups, there
 
 
 def rows_with(model: type[models.Model], reaches: Iterable[Reach], using: str) -> models.QuerySet:
@@ -306,11 +363,11 @@ def primary_keys(model: type[models.Model], keys: Collection[str]) -> dict[str, 
 def _follow(obj: Any, path: Iterable[str]) -> object:
     """What is at the end of ``path``; None where it ends before."""
     for part in path:
+        if obj is None:
+            return None
         try:
             obj = _next(obj, part)
         except (ObjectDoesNotExist, IndexError):
-            return None
-        if obj is None:
             return None
         if callable(obj) and not isinstance(obj, BaseManager):
             obj = obj()
@@ -369,7 +426,16 @@ def _parse_path(model: type[models.Model], path: str, name: str) -> Source:
     joins, field, rest = _walk(model, parts, path, name)
     if not _is_many(field):
         column = _column(field, path) if len(parts) == 1 else ""
-        return Source(path=parts, field=field, column=column, reach=Reach(join="__".join(joins)))
+        there = related_model(model, ".".join(joins), name) if joins else model
+        is_stored = bool(rest) and _is_stored(there, field)
+        return Source(
+            path=parts,
+            field=field,
+            column=column,
+            lookup="__".join([*joins, field.attname]) if is_stored else "",
+            within=tuple(rest[1:]),
+            reach=Reach(join="__".join(joins)),
+        )
     relation, which, *after = (*rest, "")
     beyond, field_there, rest_there = _walk(field.related_model, after[:-1], path, name)
     if which not in (_FIRST, _LAST) or _is_many(field_there):
@@ -422,6 +488,16 @@ def _column(field: Any, name: str) -> str:
     """The attribute of the model's own column that ``name`` means, empty where it means none."""
     is_column = field is not None and field.concrete and (not field.is_relation or name == field.attname)
     return field.attname if is_column else ""
+
+
+def _is_stored(model: type[models.Model], field: Any) -> bool:
+    """Whether an instance of ``model`` shows what its column holds, with no code of the shop's in between."""
+    if field is None or not field.concrete:
+        return False
+    shown_by = type(inspect.getattr_static(model, field.attname, None))
+    is_plain = shown_by is DeferredAttribute or (field.is_relation and issubclass(shown_by, DeferredAttribute))
+    built_by = inspect.getattr_static(model, "from_db"), inspect.getattr_static(model, "__init__")
+    return is_plain and built_by == (inspect.getattr_static(models.Model, "from_db"), models.Model.__init__)
 
 
 def _is_many(field: Any) -> bool:

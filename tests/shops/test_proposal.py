@@ -79,5 +79,5 @@ def test_what_is_not_there_is_marked_and_never_made_up() -> None:
     assert (proposed["status"], proposed["lines"]) == (MISSING, MISSING)
     assert "# nothing looks like it: name it yourself" in written(proposed)
     assert '"currency": {"value": "EUR"},  # no field found: correct it' in written(proposed)
-    with pytest.raises(ConfigurationError, match="'lines'"):
+    with pytest.raises(ConfigurationError, match="'status'"):
         MappedShop(proposed)
