@@ -312,7 +312,7 @@ def test_spell_uses_one_unit(seconds: float, words: str) -> None:
     assert insight.spell(timedelta(seconds=seconds)) == words
 
 
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="other databases choose by how much there is")
+@pytest.mark.databases("sqlite")
 def test_what_waits_is_found_by_its_index(credential: VendorCredential) -> None:
     with CaptureQueriesContext(connection) as captured:
         insight.waiting([credential], timezone.now())

@@ -148,7 +148,7 @@ def test_what_an_index_holds_is_counted(many: list[VendorCredential], monkeypatc
         ({"term": "R1"}, "optico_sync_subject_reference_"),
     ],
 )
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="other databases choose by how much there is")
+@pytest.mark.databases("sqlite")
 def test_the_index_is_followed_in_its_order(many: list[VendorCredential], asked: dict[str, Any], index: str) -> None:
     with CaptureQueriesContext(connection) as captured:
         asking(many, asked).page(size=4, older_than=150)

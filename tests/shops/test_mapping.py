@@ -26,7 +26,7 @@ from optico_sync.shops.values import moment as _moment
 from optico_sync.shops.values import number as _number
 from optico_sync.snapshot import OrderSnapshot
 from tests.helpers import place
-from tests.oddshop.models import Address, GiftPurchase, Item, Purchase, PurchaseProxy
+from tests.oddshop.models import Address, Article, GiftPurchase, Item, Purchase, PurchaseProxy
 from tests.settings import OPTICO_SYNC
 
 ORDER: dict[str, Any] = OPTICO_SYNC["ORDER"]
@@ -226,6 +226,63 @@ def test_reading_costs_two_queries_however_many_orders(count: int, django_assert
         found = adapter.read([order.pk for order in orders], using="default")
     assert len(found) == count
     assert all(isinstance(order, OrderSnapshot) and len(order.lines) == 2 for order in found.values())
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "total",
+    [lambda order: sum(line.paid for line in order.things.all()), "sum_of_lines"],
+    ids=["a callable", "a property"],
+)
+def test_code_of_the_shop_that_goes_through_the_lines_costs_no_query_for_each_order(
+    total: Any, django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        Purchase, "sum_of_lines", property(lambda order: sum(line.paid for line in order.things.all())), raising=False
+    )
+    orders = Purchase.objects.bulk_create(Purchase(number=str(number)) for number in range(3))
+    Item.objects.bulk_create(Item(purchase=order, title="x", paid=2) for order in orders for _line in range(2))
+    adapter = shop(total=total)
+    with django_assert_num_queries(2):
+        found = adapter.read([order.pk for order in orders], using="default")
+    assert [order.total for order in found.values() if isinstance(order, OrderSnapshot)] == [4, 4, 4]
+
+
+@pytest.mark.django_db
+def test_lines_are_the_same_read_as_values_and_read_as_rows() -> None:
+    """As rows where a callable is among the sources."""
+    purchase = Purchase.objects.create(number="7")
+    article = Article.objects.create(sku="A-1")
+    Item.objects.create(purchase=purchase, article=article, title="x", paid=250, extra={"note": {"colour": "red"}})
+    Item.objects.create(purchase=purchase, title="y", paid="1.5", extra={"note": None})
+    named = {
+        "sku": "article.sku",
+        "product_key": "article_id",
+        "variant_id": "pk",
+        "url": "extra.note.colour",
+        "tax": {"cents": "paid"},
+        "discount": {"value": "1.20"},
+    }
+    values = snapshot(purchase, shop(named)).lines
+    assert values == snapshot(purchase, shop({**named, "refunded": lambda item: 0})).lines
+    assert [(line.sku, line.url, line.tax) for line in values] == [
+        ("A-1", "red", Decimal("2.5")),
+        ("", "", Decimal("0.015")),
+    ]
+
+
+@pytest.mark.django_db
+def test_what_a_model_does_to_its_columns_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    purchase = Purchase.objects.create(number="7")
+    Item.objects.create(purchase=purchase, title="x", paid=1)
+
+    def from_db(cls: type[Item], *given: Any) -> Item:
+        item = models.Model.from_db.__func__(cls, *given)
+        item.title = item.title.upper()
+        return item
+
+    monkeypatch.setattr(Item, "from_db", classmethod(from_db))
+    assert snapshot(purchase, shop()).lines[0].name == "X"
 
 
 # keys of every kind
