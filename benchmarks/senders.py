@@ -9,7 +9,10 @@ database; ``session`` is a plain ``requests.Session.post``, ``adapter`` hands pr
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import signal
 import sys
 import threading
 import time
@@ -64,7 +67,8 @@ def prepare_worker() -> Callable[[], dict[str, float]]:
     import django
 
     django.setup()
-    from optico_sync.engines.embedded import EmbeddedWorker
+    from django.core.management import call_command
+
     from optico_sync.transport import Transport
 
     spent: list[float] = []
@@ -80,9 +84,12 @@ def prepare_worker() -> Callable[[], dict[str, float]]:
     Transport.send = timed  # what HTTP takes, apart from all the rest
 
     def run() -> dict[str, float]:
-        stop = threading.Event()
-        threading.Thread(target=lambda: (sys.stdin.readline(), stop.set()), daemon=True).start()
-        EmbeddedWorker(stop=stop).run()
+        def stop() -> None:
+            sys.stdin.readline()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=stop, daemon=True).start()
+        call_command("optico_worker", stdout=io.StringIO())
         return {"http": sum(spent)}
 
     return run

@@ -333,7 +333,7 @@ class Lane:
     def _plan(self, claim: _Claim) -> list[_Plan]:
         """Read all orders and carts in a constant number of queries, and decide about each."""
         using = self._using
-        subjects = Subject.objects.using(using).in_bulk([state.subject_id for state in claim.states])
+        subjects = Subject.objects.using(using).defer("sources").in_bulk([one.subject_id for one in claim.states])
         rules = Rules(claim.credential, using)
         snapshots = read_all((subject.kind, subject.key) for subject in subjects.values())
         # Before anything is sent: the sweep compares with what was read here.
@@ -375,7 +375,7 @@ class Lane:
     ) -> None:
         for step in steps:
             if plan.manner is not Manner.EVERY_STATUS:
-                step = dataclasses.replace(step, shop_status=order.status)
+                step = Step(shop_status=order.status, index=step.index)
                 if wait := _hold_left(claim, plan.subject):
                     plan.verdicts.append(Verdict(step=step, outcome=wait))
                     break
@@ -395,8 +395,8 @@ class Lane:
             # It was edited since, or a worker died with it: that makes another send no safer.
             plan.verdicts.append(Verdict(step=verdict.step, outcome=refused("ambiguous")))
         else:
-            plan.verdict = dataclasses.replace(verdict, fingerprint=request.fingerprint)
-            plan.request = request
+            verdict.fingerprint = request.fingerprint
+            plan.verdict, plan.request = verdict, request
 
     # send
 
@@ -440,11 +440,9 @@ class Lane:
         verdict, request = plan.verdict, plan.request
         assert verdict is not None and request is not None  # noqa: S101 - for the type checker
         if claim.pace.wait(self._stop):
-            plan.verdict = dataclasses.replace(verdict, outcome=_NOT_TRIED)
             return
         too_late = claim.ends.left() < claim.vendor.timeout.total + _MARGIN
         if self._stop.is_set() or health.is_bad or too_late:
-            plan.verdict = dataclasses.replace(verdict, outcome=_NOT_TRIED)
             return
         started_at, began = datetime.now(UTC), time.monotonic()
         vendor = claim.vendor
@@ -453,7 +451,7 @@ class Lane:
         health.count(outcome)
         if outcome.ambiguous and _is_in_doubt(plan.state.doubts + 1, claim):
             outcome = dataclasses.replace(refused("ambiguous", detail=outcome.detail), ambiguous=True)
-        plan.verdict = dataclasses.replace(verdict, outcome=outcome, was_sent=True)
+        verdict.outcome, verdict.was_sent = outcome, True
         plan.attempt = Attempt(
             sync_state=plan.state,
             started_at=started_at,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
 #: Characters of a reply that are kept: enough for any message, too little for a page of somebody's data.
@@ -29,21 +30,18 @@ def mask_name(name: str) -> str:
     return name[:1] + _MASK if name else ""
 
 
+@lru_cache(maxsize=32)
+def _forms(secret: str) -> re.Pattern[str]:
+    """Finds ``secret`` as it is and as URLs, forms and JSON write it."""
+    in_json = json.dumps(secret)[1:-1]
+    forms = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), in_json, in_json.replace("/", r"\/")}
+    return re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)), re.IGNORECASE)
+
+
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """``text`` without ``secrets`` (as they are or encoded), e-mail addresses and telephone numbers, cut short."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        in_json = json.dumps(secret)[1:-1]
-        forms = {
-            secret,
-            quote(secret),
-            quote(secret, safe=""),
-            quote_plus(secret),
-            in_json,
-            in_json.replace("/", r"\/"),
-        }
-        pattern = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
-        mask = mask_secret(secret)
-        text = mask.join(re.split(pattern, text, flags=re.IGNORECASE))
+        text = mask_secret(secret).join(_forms(secret).split(text))
     text = _CONTROL.sub(" ", text[: KEPT + _MARGIN])
     text = _PHONE.sub(_MASK, _EMAIL.sub(_MASK, text))
     return text if len(text) <= KEPT else text[:KEPT] + _MASK

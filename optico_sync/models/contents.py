@@ -23,9 +23,12 @@ def note_contents(subjects: Iterable[Subject], contents: Mapping[str, str], *, u
     if not seen:
         return
     with transaction.atomic(using=using):
-        rows = Subject.objects.using(using).only("kind", "key", "changes", "content")
-        rows = rows.select_for_update().filter(pk__in=seen).order_by("kind", "key")
-        noted = [row for row in rows if row.changes == seen[row.pk].changes]
-        for row in noted:
-            row.content = row.content_after(contents[row.key])
+        rows = Subject.objects.using(using).select_for_update().filter(pk__in=seen).order_by("kind", "key")
+        noted = []
+        for pk, changes, content in rows.values_list("pk", "changes", "content"):
+            subject = seen[pk]
+            if subject.changes == changes:
+                subject.content = content
+                subject.content = subject.content_after(contents[subject.key])
+                noted.append(subject)
         write(noted, ["content"], using=using)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
 from typing import Any, TypeVar
@@ -81,7 +81,8 @@ class Rules:
         if is_new and isinstance(snapshot, OrderSnapshot) and not snapshot.lines:
             # Many shops save an order before its lines; an abandoned payment leaves it so for ever.
             return not_sent("no_lines", is_for_now=True)
-        return dataclasses.replace(snapshot, attribution=subject.attribution.or_else(snapshot.attribution))
+        attribution = subject.attribution.or_else(snapshot.attribution)
+        return snapshot if attribution == snapshot.attribution else replace(snapshot, attribution=attribution)
 
     def tell(self, shop_status: str) -> Told | Outcome:
         """What ``shop_status`` becomes at the vendor, or why it is not told."""

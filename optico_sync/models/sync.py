@@ -297,7 +297,7 @@ class SyncStateQuerySet(models.QuerySet["SyncState"]):
             )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Step:
     """What one send tells the vendor. ``index`` is the place in the queue, None for newer content alone."""
 
@@ -305,7 +305,7 @@ class Step:
     index: int | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Verdict:
     """What came of one step. ``declared``, ``is_sale`` and ``fingerprint`` describe what was sent, if anything was.
 

@@ -257,8 +257,9 @@ def build_products(lines: Iterable[Line], currency: str, *, price: str, size: in
             continue
         # The Sales page knows key-value pairs only.
         details = dict(line.details) if isinstance(line.details, Mapping) else {_PLAIN: line.details}
-        if line.quantity == line.quantity.to_integral_value():
-            quantity, amount = int(line.quantity), unit_price(line, currency)
+        quantity = int(line.quantity)
+        if quantity == line.quantity:
+            amount = unit_price(line, currency)
         else:
             # ``quantity`` is documented as an integer; 1.5 kg is sold as one piece that says so.
             quantity, amount = 1, round_total(line.total, currency)
@@ -269,7 +270,7 @@ def build_products(lines: Iterable[Line], currency: str, *, price: str, size: in
             "quantity": quantity,
             price: amount,
         }
-        if capped := cap_details(details, size=left):
+        if details and (capped := cap_details(details, size=left)):
             product["details"] = capped
             left -= len(to_json(capped))
         products.append(product)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 from argparse import ArgumentParser
@@ -25,6 +26,8 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             # From a thread: the handler may interrupt this one while it holds the event's own lock.
             signal.signal(number, lambda *_received: threading.Thread(target=stop.set).start())
+        # All code is loaded by now and stays: to look through it at every collection is a tenth of a worker's time.
+        gc.freeze()
         if options["once"]:
             self.stdout.write(f"Handled {worker.run_once()} orders.")
             return
