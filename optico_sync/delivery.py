@@ -62,9 +62,12 @@ _MARGIN = 2.0
 #: Seconds within which a claim should be sent.
 _SPAN = 5.0
 
-#: Seconds of this process's own that a request takes, about. More of them in flight than fit into the vendor's time do
-#: not get out sooner: they only take the interpreter from one another.
-_OWN_TIME = 0.0005
+#: An order takes about so many times the processor's time that sending it takes: it is read, built and recorded too.
+#: More of them in flight than fit into the vendor's time do not get out sooner: they only take the interpreter from one
+#: another, and 32 that do so take half as much again of the processor.
+_OWN_SHARE = 3
+#: Requests at once until a vendor's first answers tell how long it takes.
+_AT_FIRST = 8
 
 _SIGNALS = {
     SyncState.State.IN_SYNC: signals.delivered,
@@ -95,6 +98,9 @@ class _Plan:
     verdict: Verdict | None = None
     request: Request | None = None
     attempt: Attempt | None = None
+    #: Seconds that the exchange took, and the processor for it.
+    took: float = 0.0
+    spent: float = 0.0
     #: The row as it was settled, where its state became another.
     moved: SyncState | None = None
 
@@ -194,8 +200,9 @@ class Lane:
         self._threads = 0
         #: The batch that is being sent while the next one is claimed.
         self._out: _Batch | None = None
-        #: Seconds that the vendor took for a request lately.
+        #: Seconds that the vendor took for a request lately, and the processor for sending it.
         self._latency: float | None = None
+        self._spent = 0.0
         self._facts: tuple[Facts, float] | None = None
 
     def deliver(self, *, ahead: bool = False) -> int:
@@ -245,8 +252,9 @@ class Lane:
         """Wait for the answers and settle."""
         batch.wait()
         self._settle_surely(batch.claim, batch.plans, batch.health)
-        if took := [plan.attempt.duration_ms for plan in batch.plans if plan.attempt]:
-            self._latency = statistics.median(took) / 1000
+        if sent := [plan for plan in batch.plans if plan.attempt]:
+            self._latency = statistics.median(plan.took for plan in sent)
+            self._spent = statistics.median(plan.spent for plan in sent)
         return len(batch.plans)
 
     def _finish_out(self) -> int:
@@ -405,9 +413,8 @@ class Lane:
         if not left:
             return []
         pool, sender = self._workshop(claim)
-        threads = min(self._threads, len(left))
-        if self._latency is not None:
-            threads = min(threads, max(int(self._latency / _OWN_TIME), 2))
+        useful = _AT_FIRST if self._latency is None else _useful(self._latency, self._spent)
+        sends: list[Future[None]] = []
 
         def work() -> None:
             while left:
@@ -416,8 +423,12 @@ class Lane:
                 except IndexError:
                     return
                 self._send(plan, claim, sender, health)
+                if plan.attempt and left and len(sends) < min(self._threads, _useful(plan.took, plan.spent)):
+                    sends.append(pool.submit(work))
 
-        return [pool.submit(work) for _ in range(threads)]
+        for _ in range(min(useful, self._threads, len(left))):
+            sends.append(pool.submit(work))
+        return sends
 
     def _workshop(self, claim: _Claim) -> tuple[ThreadPoolExecutor, Sender]:
         """Threads and kept-alive connections, as many as the credential allows."""
@@ -444,7 +455,7 @@ class Lane:
         too_late = claim.ends.left() < claim.vendor.timeout.total + _MARGIN
         if self._stop.is_set() or health.is_bad or too_late:
             return
-        started_at, began = datetime.now(UTC), time.monotonic()
+        started_at, began, processor = datetime.now(UTC), time.monotonic(), time.thread_time()
         vendor = claim.vendor
         read = partial(vendor.read_cart if plan.subject.kind == CART else vendor.read, account=claim.account)
         response, outcome = exchange(sender, request, read, name=vendor.name)
@@ -452,10 +463,11 @@ class Lane:
         if outcome.ambiguous and _is_in_doubt(plan.state.doubts + 1, claim):
             outcome = dataclasses.replace(refused("ambiguous", detail=outcome.detail), ambiguous=True)
         verdict.outcome, verdict.was_sent = outcome, True
+        plan.took, plan.spent = time.monotonic() - began, time.thread_time() - processor
         plan.attempt = Attempt(
             sync_state=plan.state,
             started_at=started_at,
-            duration_ms=int((time.monotonic() - began) * 1000),
+            duration_ms=int(plan.took * 1000),
             generation=plan.state.generation,
             shop_status=verdict.step.shop_status,
             status=verdict.declared,
@@ -583,6 +595,11 @@ class Lane:
         if known:
             for status in declared.filter(name__in=known - unknown, unknown_since__isnull=False):
                 status.declare()
+
+
+def _useful(latency: float, spent: float) -> int:
+    """How many requests at once keep both busy: the vendor, and the processor that spends ``spent`` on sending one."""
+    return max(2, int(latency / (_OWN_SHARE * max(spent, 0.0001))))
 
 
 def _became(row: SyncState) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from django.db import OperationalError, connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from optico_sync.delivery import Lane
+from optico_sync.delivery import Lane, _useful
 from optico_sync.exceptions import NoAnswer, NotConnected
 from optico_sync.models import (
     Attempt,
@@ -694,16 +694,22 @@ def test_a_slow_vendor_is_claimed_no_more_than_it_takes_soon(credential: Any, ve
     lane.close()
 
 
-def test_a_fast_vendor_gets_few_requests_at_once(credential: Any) -> None:
+@pytest.mark.parametrize(("latency", "at_once"), [(0.0, 2), (0.001, 2), (0.01, 11), (0.05, 55)])
+def test_a_fast_vendor_gets_few_requests_at_once(latency: float, at_once: int) -> None:
     """More of them would only take the interpreter from one another."""
+    assert _useful(latency, spent=0.0003) == at_once
+
+
+def test_a_slow_vendor_gets_as_many_requests_at_once_as_it_may(credential: Any) -> None:
+    """Although a fast one was expected."""
     VendorCredential.objects.update(concurrency=8)
-    backlog(12)
-    crowd = Crowd(enough=8, patience=0.1)
+    backlog(30)
+    crowd = Crowd(enough=8, patience=0.2)
     lane = Lane(credential.pk, sender=Vendor(crowd))
-    lane._latency = 0.0004
+    lane._latency, lane._spent = 0.0009, 0.0003
     lane.deliver()
     lane.close()
-    assert crowd.most == 2
+    assert crowd.most == 8
 
 
 # bad data
