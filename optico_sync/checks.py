@@ -20,8 +20,11 @@ from optico_sync.setup import MIDDLEWARE
 from optico_sync.shops import event_databases, get_shop
 from optico_sync.vendors import get_vendor, vendor_paths
 
+#: All checks of the app that ask no database: ``manage.py check --tag optico_sync``.
+TAG = "optico_sync"
 
-@register
+
+@register(TAG)
 def check_settings(**kwargs: Any) -> Iterable[CheckMessage]:
     """Unknown and unusable settings."""
     for problem in conf.problems():
@@ -31,7 +34,7 @@ def check_settings(**kwargs: Any) -> Iterable[CheckMessage]:
             yield Error(problem.message, hint=problem.hint, id="optico_sync.E001")
 
 
-@register
+@register(TAG)
 def check_shop(**kwargs: Any) -> Iterable[CheckMessage]:
     """The order model and the names of its fields."""
     if not conf.options().ORDER and conf.options().SHOP == "mapping":
@@ -51,7 +54,7 @@ def check_shop(**kwargs: Any) -> Iterable[CheckMessage]:
         )
 
 
-@register
+@register(TAG)
 def check_encryption_keys(**kwargs: Any) -> Iterable[CheckMessage]:
     """Keys for the vendors' secrets."""
     hint = (
@@ -68,7 +71,7 @@ def check_encryption_keys(**kwargs: Any) -> Iterable[CheckMessage]:
             yield Error(str(error), hint=hint, id="optico_sync.E003")
 
 
-@register
+@register(TAG)
 def check_middleware(**kwargs: Any) -> Iterable[CheckMessage]:
     """Without the middleware no order gets its visit."""
     if MIDDLEWARE not in settings.MIDDLEWARE:
@@ -79,7 +82,7 @@ def check_middleware(**kwargs: Any) -> Iterable[CheckMessage]:
         )
 
 
-@register
+@register(TAG)
 def check_vendors(**kwargs: Any) -> Iterable[CheckMessage]:
     """Vendors named in the settings."""
     for name in vendor_paths():
@@ -89,7 +92,7 @@ def check_vendors(**kwargs: Any) -> Iterable[CheckMessage]:
             yield Error(str(error), hint="Correct the dotted path.", id="optico_sync.E004")
 
 
-@register
+@register(TAG)
 def check_api(**kwargs: Any) -> Iterable[CheckMessage]:
     """Classes that the API is told to let callers in with."""
     for setting in ("API_AUTHENTICATION", "API_PERMISSIONS", "API_THROTTLES"):
@@ -101,7 +104,7 @@ def check_api(**kwargs: Any) -> Iterable[CheckMessage]:
                 yield Error(message, hint="Correct the dotted path: the API answers nobody.", id="optico_sync.E005")
 
 
-@register
+@register(TAG)
 def check_engine(**kwargs: Any) -> Iterable[CheckMessage]:
     """The engine, and what it finds wrong itself."""
     try:
@@ -185,7 +188,7 @@ def _check_triggers(using: str) -> Iterable[CheckMessage]:
         )
 
 
-@register
+@register(TAG)
 def check_sqlite(**kwargs: Any) -> Iterable[CheckMessage]:
     """SQLite lets one writer in at a time: without these options the worker and the checkout trip over each other."""
     for alias in dict.fromkeys([*event_databases(), router.db_for_write(SyncState)]):

@@ -465,7 +465,7 @@ class Lane:
         verdict.outcome, verdict.was_sent = outcome, True
         plan.took, plan.spent = time.monotonic() - began, time.thread_time() - processor
         plan.attempt = Attempt(
-            sync_state=plan.state,
+            sync_state_id=plan.state.pk,
             started_at=started_at,
             duration_ms=int(plan.took * 1000),
             generation=plan.state.generation,

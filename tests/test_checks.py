@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.checks import CheckMessage, run_checks
+from django.core.checks import CheckMessage, Tags, run_checks
+from django.core.checks.registry import registry
 from django.core.management import call_command
 from django.db import OperationalError, connection
 from django.test import override_settings
 
 import optico_sync
 from optico_sync import triggers
+from optico_sync.checks import TAG
+from optico_sync.management.commands.optico_worker import Command
 from optico_sync.models import VendorCredential
 from tests.helpers import make_credential
 from tests.settings import OPTICO_SYNC as CLEAN
@@ -245,3 +248,12 @@ def test_check_command_does_without_a_database(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(VendorCredential.objects, "using", unreachable)
     call_command("check", "optico_sync")
     assert messages(databases=["default"]) == []
+
+
+def test_a_worker_runs_the_checks_of_the_app_and_no_others() -> None:
+    """The others load the shop's views."""
+    assert Command.requires_system_checks == (TAG,)
+    ours = {check for check in registry.registered_checks if check.__module__ == "optico_sync.checks"}
+    without = {check.__name__ for check in ours if TAG not in check.tags}
+    assert without == {check.__name__ for check in ours if Tags.database in check.tags}
+    assert len(ours) > len(without) > 0

@@ -16,6 +16,8 @@ from optico_sync.models import Installation
 
 class Command(BaseCommand):
     help = "Send what waits to the vendors, until SIGTERM or Ctrl-C; --once for cron."
+    # The others load the shop's URLs with all their views, 12 MiB and more that a worker has no use for.
+    requires_system_checks = ("optico_sync",)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--once", action="store_true", help="send what is due now, then exit")
