@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from optico_sync import insight, resync
+from optico_sync.insight.story import MAX_ATTEMPTS
 from optico_sync.listing import Listing
 from optico_sync.models import (
     Attempt,
@@ -230,7 +231,7 @@ def test_timeline_is_bounded(credential: VendorCredential, vendor: Vendor) -> No
     timeline = line_of("1001")
     assert timeline.more_changes
     assert timeline.more_attempts
-    assert sum(isinstance(entry, insight.Exchange) for entry in timeline.entries) == insight.MAX_ATTEMPTS
+    assert sum(isinstance(entry, insight.Exchange) for entry in timeline.entries) == MAX_ATTEMPTS
 
 
 def values_of(row: object) -> dict[str, object]:
