@@ -26,7 +26,7 @@ from optico_sync.exceptions import ConfigurationError, Unreadable
 from optico_sync.models import OutboxEvent, Subject, Sweep, VendorCredential
 from optico_sync.models.clock import database_now
 from optico_sync.models.contents import note_contents
-from optico_sync.models.sync import DIFFERS
+from optico_sync.models.subjects import DIFFERS
 from optico_sync.relay import relay
 from optico_sync.shops import get_shop, has_shop
 from optico_sync.shops.content import content_of

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from django.db import transaction
 
 from optico_sync.models.bulk import write
-from optico_sync.models.sync import Subject
+from optico_sync.models.subjects import Subject
 
 
 def note_contents(subjects: Iterable[Subject], contents: Mapping[str, str], *, using: str) -> None:

@@ -6,7 +6,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from optico_sync.models.fields import ExactCharField
-from optico_sync.models.sync import Subject
+from optico_sync.models.subjects import Subject
 
 
 class SavedFilter(models.Model):

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from optico_sync.exceptions import Unreadable
 from optico_sync.models.credentials import DeclaredStatus, RoutingRule, StatusMapping, VendorCredential
-from optico_sync.models.sync import ERASED, Subject
+from optico_sync.models.subjects import Subject
+from optico_sync.models.sync import ERASED
 from optico_sync.outcome import Outcome, not_sent, refused
 from optico_sync.snapshot import CartSnapshot, OrderSnapshot
 from optico_sync.vendors.base import Account, Request, Told

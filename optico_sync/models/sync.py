@@ -1,4 +1,4 @@
-"""The queue and its record: what was saved, what each credential still has to be told, and what it answered."""
+"""The queue and its record: what each credential still has to be told, and what it answered."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from django.db import models, transaction
 from django.db.models import Case, F, Q, Value, When
 from django.utils.translation import gettext_lazy as _
 
-from optico_sync.attribution import COOKIE, HEADER, Attribution
 from optico_sync.models.credentials import VendorCredential
-from optico_sync.models.fields import ExactCharField
 from optico_sync.models.jobs import Job
+from optico_sync.models.subjects import Subject
 from optico_sync.outcome import REASONS, Kind, Outcome, Reason, Scope
-from optico_sync.snapshot import CART, ORDER
 from optico_sync.vendors.base import Manner
 
 #: Retry after 1, 2 and 4 s (the Sales document's figures), then a slow tail.
@@ -27,8 +25,6 @@ RETRY_DELAYS = tuple(timedelta(seconds=s) for s in (1, 2, 4, 60, 300, 1800, 7200
 #: a worker may sleep: so an old request that arrives late does not stay the last one.
 REPEAT_DELAYS = (timedelta(minutes=1), timedelta(minutes=15))
 
-#: Stands for the content of an order of which two readings do not agree, with no captured change between them.
-DIFFERS = "differs"
 
 #: What a job changes of a row that it queues, and gives back where it is cancelled before the row was sent.
 _GIVEN_BACK = (
@@ -46,179 +42,6 @@ MAX_QUEUE = 50
 def time_spent(tries: int) -> timedelta:
     """How long an order has been tried that failed so many times in a row, at least."""
     return sum((RETRY_DELAYS[min(count, len(RETRY_DELAYS)) - 1] for count in range(1, tries)), timedelta(0))
-
-
-class Subject(models.Model):
-    """An order or cart that is kept in step, known by its key in the shop. It outlives what it stands for."""
-
-    class Kind(models.TextChoices):
-        ORDER = ORDER, _("order")
-        CART = CART, _("cart")
-
-    kind = models.CharField(max_length=20, choices=Kind)
-    key = ExactCharField(_("key in the shop"), max_length=255)
-    reference = ExactCharField(_("reference"), max_length=255, blank=True, db_index=True)
-    status = models.CharField(_("status in the shop"), max_length=200, blank=True)
-    visit_id = models.CharField(_("visit"), max_length=64, blank=True)
-    call_id = models.CharField(_("call"), max_length=64, blank=True)
-    agent = models.CharField(_("agent"), max_length=150, blank=True)
-    cart_key = models.CharField(_("cart"), max_length=255, blank=True)
-    #: Attribution field -> where its value was first seen.
-    sources = models.JSONField(default=dict)
-    created_at = models.DateTimeField(_("first seen"))
-    changed_at = models.DateTimeField(_("last change"))
-    #: Since when it has its status.
-    status_at = models.DateTimeField(null=True)
-    deleted_at = models.DateTimeField(_("deleted in the shop"), null=True, blank=True)
-    #: Since when nothing is known of whose it is, on request; it is not sent again.
-    erased_at = models.DateTimeField(_("personal data erased"), null=True, blank=True)
-    #: Counts the times that the relay folded captured changes in, so that a reading can say what it came after.
-    changes = models.PositiveIntegerField(default=0)
-    #: Fingerprint of the order when it was first read after its last captured change; empty until then.
-    content = models.CharField(max_length=40, blank=True)
-
-    class Meta:
-        verbose_name = _("order")
-        verbose_name_plural = _("orders")
-        constraints = [models.UniqueConstraint(fields=["kind", "key"], name="optico_sync_subject_once")]
-        indexes = [
-            models.Index(fields=["kind", "created_at"], name="optico_sync_first_seen"),
-            # For lists: of the carts, where there are few among many orders, and the other way round.
-            models.Index(fields=["kind", "id"], name="optico_sync_newest"),
-        ]
-        permissions = [
-            ("resend_subject", _("Can send again, hold, release and withhold orders")),
-            ("attribute_subject", _("Can say whose visit or call an order belongs to")),
-            ("erase_subject", _("Can erase personal data of orders")),
-        ]
-
-    def __str__(self) -> str:
-        return self.reference or self.key
-
-    @property
-    def attribution(self) -> Attribution:
-        return Attribution(visit_id=self.visit_id, call_id=self.call_id, agent=self.agent, cart_key=self.cart_key)
-
-    @property
-    def is_attributed(self) -> bool:
-        """Without a visit or a call the vendor records the sale but credits nobody."""
-        return bool(self.visit_id or self.call_id)
-
-    class Source(models.TextChoices):
-        COOKIE = COOKIE, _("the visitor's cookie")
-        HEADER = HEADER, _("the header of a headless shop")
-        ORDER = ORDER, _("the order in the shop")
-        CART = CART, _("the cart")
-        #: By ``set_attribution``: somebody said it outright.
-        STATED = "stated", _("a program that said so")
-
-    def attribute(self, seen: Attribution, *, source: str) -> None:
-        """Fill what is not known yet, with ``source`` unless ``seen`` knows better; not saved. First values win."""
-        for name in ("visit_id", "call_id", "agent", "cart_key"):
-            if (value := getattr(seen, name)) and not getattr(self, name):
-                setattr(self, name, value)
-                found = (seen.source if name == "visit_id" else "") or source
-                self.sources = {**self.sources, name: str(found)}
-
-    def erase(self, now: datetime) -> None:
-        """Forget whose it is; not saved yet."""
-        self.visit_id = self.call_id = self.agent = self.cart_key = ""
-        self.sources = {}
-        self.erased_at = self.erased_at or now
-
-    def content_after(self, reading: str) -> str:
-        """What to remember of the content now that it was read as ``reading``: the first reading, or ``DIFFERS``.
-
-        A reading by other settings says nothing about the earlier one, and takes its place.
-        """
-        if self.content == DIFFERS:
-            return DIFFERS
-        if not self.content or self.content.split("-")[0] != reading.split("-")[0]:
-            return reading
-        return self.content if self.content == reading else DIFFERS
-
-
-class Cart(Subject):
-    """The carts among the subjects, for a page of their own."""
-
-    class Meta:
-        proxy = True
-        verbose_name = _("cart")
-        verbose_name_plural = _("carts")
-
-
-class OutboxEvent(models.Model):
-    """The fact that something was saved in the shop. Append-only: capture inserts, the relay marks."""
-
-    class Change(models.TextChoices):
-        SAVED = "saved", _("saved")
-        RELATED = "related", _("part of it saved")
-        DELETED = "deleted", _("deleted")
-        #: Somebody said outright whose visit or call it belongs to.
-        ATTRIBUTED = "attributed", _("attribution set")
-        #: Nobody told us; the sweep saw it.
-        FOUND = "found", _("found by the sweep")
-
-    kind = models.CharField(max_length=20, choices=Subject.Kind)
-    #: Key of the subject, or of the related object when ``relation`` says how the relay finds the subject from it.
-    key = ExactCharField(max_length=255)
-    relation = models.CharField(max_length=200, blank=True)
-    change = models.CharField(_("change"), max_length=10, choices=Change)
-    reference = models.CharField(max_length=255, blank=True)
-    #: The shop status at this save; empty for related objects, which must never append an old one.
-    status = models.CharField(_("status"), max_length=200, blank=True)
-    visit_id = models.CharField(max_length=64, blank=True)
-    call_id = models.CharField(max_length=64, blank=True)
-    agent = models.CharField(max_length=150, blank=True)
-    cart_key = models.CharField(max_length=255, blank=True)
-    #: Where the visit was seen; empty for a field of the order or cart itself.
-    source = models.CharField(max_length=20, blank=True)
-    #: Captures that failed in this process since its last event: how a loss becomes visible.
-    missed = models.PositiveIntegerField(default=0)
-    created_at = models.DateTimeField()
-    relayed_at = models.DateTimeField(null=True)
-
-    class Meta:
-        verbose_name = _("captured change")
-        verbose_name_plural = _("captured changes")
-        indexes = [
-            # Only what is not relayed yet, so it stays small for ever. MariaDB ignores conditions; there the leading
-            # column does the same.
-            models.Index(
-                fields=["relayed_at", "id"], condition=Q(relayed_at__isnull=True), name="optico_sync_unrelayed"
-            ),
-            # For one order's time line. Costs the checkout nothing: the row enters it when it is relayed.
-            models.Index(fields=["key"], condition=Q(relayed_at__isnull=False), name="optico_sync_event_key"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.key} {self.change}"
-
-    @property
-    def attribution(self) -> Attribution:
-        return Attribution(
-            visit_id=self.visit_id,
-            call_id=self.call_id,
-            agent=self.agent,
-            cart_key=self.cart_key,
-            source=self.source,
-        )
-
-    #: What is emptied where the order or cart is erased.
-    PERSONAL = ("reference", "visit_id", "call_id", "agent", "cart_key", "source")
-
-
-class RelayState(models.Model):
-    """The single row that the relay locks, so that there is one at a time; also its record."""
-
-    relayed_at = models.DateTimeField(null=True)
-    #: When the periodic round ran last.
-    round_at = models.DateTimeField(null=True)
-    missed_captures = models.PositiveBigIntegerField(default=0)
-    last_missed_at = models.DateTimeField(null=True)
-
-    def __str__(self) -> str:
-        return "relay"
 
 
 class SyncStateQuerySet(models.QuerySet["SyncState"]):
@@ -710,40 +533,6 @@ class SyncState(models.Model):
         self.due_at = now + delay
 
 
-class Reconciliation(models.Model):
-    """The last time that what a credential's vendor holds was read back and compared with the shop.
-
-    ``drifts`` are the first rows of the table that the operator saw: ``order``, ``subject`` (its primary key, if any),
-    ``kind``, ``field``, ``shop`` and ``vendor``, the last two null where the values are personal data.
-    """
-
-    class Drift(models.TextChoices):
-        DIFFERS = "differs", _("differs")
-        #: It was delivered, and is not there any more.
-        MISSING = "missing", _("not at the vendor")
-        #: The vendor holds a record of an order that the shop never had, or has no longer.
-        UNKNOWN = "unknown", _("not in the shop")
-
-    credential = models.OneToOneField(VendorCredential, models.CASCADE, related_name="reconciliation")
-    started_at = models.DateTimeField(_("started"))
-    finished_at = models.DateTimeField(_("finished"))
-    #: Reason code when the vendor could not be read; nothing is claimed then.
-    failure = models.CharField(max_length=50, blank=True)
-    failure_detail = models.TextField(blank=True)
-    compared = models.PositiveIntegerField(_("compared"), default=0)
-    drifted = models.PositiveIntegerField(_("drifted"), default=0)
-    on_their_way = models.PositiveIntegerField(_("on their way"), default=0)
-    left_out = models.PositiveIntegerField(_("left out"), default=0)
-    drifts = models.JSONField(default=list)
-
-    class Meta:
-        verbose_name = _("reconciliation")
-        verbose_name_plural = _("reconciliations")
-
-    def __str__(self) -> str:
-        return f"{self.started_at:%Y-%m-%d %H:%M}"
-
-
 class Attempt(models.Model):
     """One HTTP exchange, redacted."""
 
@@ -779,69 +568,3 @@ class Attempt(models.Model):
         """Forget what was said; not saved yet."""
         for name in self.BODIES:
             setattr(self, name, "")
-
-
-class Sweep(models.Model):
-    """One comparison of the shop's orders with what was captured: how far it came, and what it found."""
-
-    class Scope(models.TextChoices):
-        RECENT = "recent", _("recent orders")
-        ALL = "all", _("all orders")
-
-    class Stage(models.TextChoices):
-        #: Orders that were captured once: did they change since?
-        KNOWN = "known"
-        #: Orders in the shop: were they captured at all?
-        UNKNOWN = "unknown"
-
-    scope = models.CharField(max_length=10, choices=Scope)
-    #: The scope until it is finished: unique, so that one of each runs at a time.
-    running = models.CharField(max_length=10, null=True, unique=True)
-    started_at = models.DateTimeField()
-    finished_at = models.DateTimeField(null=True)
-    #: Orders from before are not looked at; NULL for all.
-    since = models.DateTimeField(null=True)
-    stage = models.CharField(max_length=10, choices=Stage, default=Stage.KNOWN)
-    #: Key of the last order looked at in this stage: where to go on after a kill.
-    cursor = models.CharField(max_length=255, blank=True)
-    checked = models.PositiveBigIntegerField(default=0)
-    found = models.PositiveBigIntegerField(default=0)
-    #: References of the first that were found.
-    references = models.JSONField(default=list)
-    lease = models.CharField(max_length=32)
-    leased_until = models.DateTimeField()
-
-    #: References that are kept, and for how long.
-    EXAMPLES = 20
-    KEPT = timedelta(days=7)
-
-    def __str__(self) -> str:
-        return f"{self.scope}: {self.found} of {self.checked}"
-
-
-class Worker(models.Model):
-    """A delivery worker's heartbeat."""
-
-    name = models.CharField(_("worker"), max_length=100, unique=True)
-    engine = models.CharField(_("engine"), max_length=100, default="embedded")
-    started_at = models.DateTimeField(_("started"))
-    beat_at = models.DateTimeField(_("last heartbeat"))
-    stopped_at = models.DateTimeField(_("stopped"), null=True)
-    delivered = models.PositiveBigIntegerField(_("delivered"), default=0)
-
-    #: Silent for longer than this, a worker counts as gone. One that only runs tasks is heard at every round.
-    SILENCE = timedelta(seconds=30)
-    SILENCE_OF_TASKS = timedelta(minutes=3)
-    #: How long a worker that is gone stays in the list.
-    KEPT = timedelta(days=2)
-
-    class Meta:
-        verbose_name = _("worker")
-        verbose_name_plural = _("workers")
-
-    def __str__(self) -> str:
-        return self.name
-
-    @property
-    def silence(self) -> timedelta:
-        return self.SILENCE if self.engine == "embedded" else self.SILENCE_OF_TASKS
