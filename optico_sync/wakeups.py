@@ -153,16 +153,17 @@ class _Bell:
         due = time.monotonic() + rest
         with self._changed:
             interval = get_engine().interval
-            if self._times and due < self._times[0] - interval:
+            is_first = not self._times or due < self._times[0] - interval
+            if is_first:
                 self._times.appendleft(due)
-            elif self._times and self._times[-1] >= due:
-                return
-            else:
-                self._times.append(max(due, self._times[-1] + interval) if self._times else due)
+            elif self._times[-1] < due:
+                self._times.append(max(due, self._times[-1] + interval))
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._work, name="optico_sync-bell", daemon=True)
                 self._thread.start()
-            self._changed.notify()
+            elif is_first:
+                # Else it sleeps until the first one anyhow, and waking it would take the checkout's time.
+                self._changed.notify()
 
     def _work(self) -> None:
         while True:

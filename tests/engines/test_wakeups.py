@@ -377,6 +377,17 @@ def test_what_does_not_rest_overtakes_what_does() -> None:
         wait_until(lambda: len(bell._times) == 1, 20)
 
 
+def test_what_comes_later_leaves_the_thread_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each change that woke it would pay for it in its checkout."""
+    bell, woken = wakeups._Bell(), []
+    bell.ring(3600.0)
+    monkeypatch.setattr(bell._changed, "notify", lambda: woken.append("up"))
+    bell.ring(3600.0)
+    assert (len(bell._times), woken) == (2, [])
+    bell.ring(60.0)
+    assert (len(bell._times), woken) == (3, ["up"])
+
+
 class Counting(wakeups.Engine):
     announced: list[float] = []
 
