@@ -23,6 +23,7 @@ from optico_sync import attribution, conf, wakeups
 from optico_sync.attribution import NOTHING, Attribution
 from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import OutboxEvent, Subject
+from optico_sync.models.clock import NOW
 from optico_sync.shops import get_shop
 from optico_sync.shops.base import Reader, Relation
 from optico_sync.told import RELATED, Told, ledger
@@ -31,7 +32,11 @@ logger = logging.getLogger(__name__)
 
 _UID = "optico_sync.capture"
 _SAVEPOINT = "optico_sync_capture"
-_LENGTHS = {field.name: field.max_length for field in OutboxEvent._meta.concrete_fields}
+#: The columns of text that not every event has, and their lengths.
+_TEXTS = [
+    (name, OutboxEvent._meta.get_field(name).max_length)
+    for name in ("key", "relation", "reference", "status", "visit_id", "call_id", "agent", "cart_key", "source")
+]
 
 _connected: list[tuple[signals.ModelSignal, type[models.Model], str]] = []
 _missed = 0
@@ -136,20 +141,20 @@ def _subject_receiver(kind: str, reader: Reader, change: str) -> Callable[..., N
         if by_triggers:
             return Told(kind, key, RELATED, seen=seen)
         facts = reader.facts(instance)
-        seen = facts.attribution.or_else(seen)
-        return Told(kind, key, change, reference=facts.reference, status=facts.status, seen=seen)
+        return Told(kind, key, change, "", facts.reference, facts.status, facts.attribution.or_else(seen))
 
     return _receiver(event_of)
 
 
 def _related_receiver(kind: str, relation: Relation) -> Callable[..., None]:
     path = "" if relation.owner_field else relation.path
-    field: Any = relation.model._meta.get_field(relation.owner_field or relation.model._meta.pk.attname)
+    column = relation.owner_field or relation.model._meta.pk.attname
+    field: Any = relation.model._meta.get_field(column)
     while field.remote_field:
         field = field.target_field
 
     def event_of(instance: models.Model, seen: Attribution, by_triggers: bool) -> Told | None:
-        key = getattr(instance, relation.owner_field) if relation.owner_field else instance.pk
+        key = getattr(instance, column)
         return None if key is None else Told(kind, _key(field, key), RELATED, path, seen=seen)
 
     return _receiver(event_of)
@@ -174,23 +179,25 @@ def _insert(using: str, event: Told) -> None:
         return
     earlier_losses = _missed
     seen = event.seen
-    texts = {
-        "kind": event.kind,
-        "key": event.key,
-        "relation": event.relation,
-        "change": event.change,
-        "reference": event.reference,
-        "status": event.status,
-        "visit_id": seen.visit_id,
-        "call_id": seen.call_id,
-        "agent": seen.agent,
-        "cart_key": seen.cart_key,
-        "source": seen.source,
-    }
-    given = {name: text[: _LENGTHS[name]] for name, text in texts.items() if text}
-    now = connection.ops.adapt_datetimefield_value(timezone.now())
-    statement = _statement(using, connection.vendor, ("missed", "created_at", *given))
-    _execute(connection, statement, [earlier_losses, now, *given.values()])
+    texts = (
+        event.key,
+        event.relation,
+        event.reference,
+        event.status,
+        seen.visit_id,
+        seen.call_id,
+        seen.agent,
+        seen.cart_key,
+        seen.source,
+    )
+    given: dict[str, Any] = {name: text[:length] for (name, length), text in zip(_TEXTS, texts, strict=True) if text}
+    if connection.timezone_name != "UTC":
+        # What the database's own clock says is not what Django would read there.
+        given["created_at"] = connection.ops.adapt_datetimefield_value(timezone.now())
+    if earlier_losses:
+        given["missed"] = earlier_losses
+    statement = _statement(using, event.kind, event.change, tuple(given))
+    _execute(connection, statement, list(given.values()))
     if told is None and not connection.get_autocommit():
         # Somebody else than Django commits, and has no hooks.
         return
@@ -203,17 +210,19 @@ def _insert(using: str, event: Told) -> None:
 
 
 @lru_cache
-def _statement(using: str, vendor: str, given: tuple[str, ...]) -> str:
-    """The INSERT of the columns ``given``; the others are empty, which takes no parameters."""
+def _statement(using: str, kind: str, change: str, given: tuple[str, ...]) -> str:
+    """The INSERT of an event with the columns ``given``. All else stands in it: each parameter takes its time."""
     quote = connections[using].ops.quote_name
-    empty = {
-        field.name: "NULL" if field.null else "''"
-        for field in OutboxEvent._meta.concrete_fields
-        if not field.primary_key and field.name not in given
-    }
-    columns = ", ".join(quote(name) for name in (*given, *empty))
-    values = ", ".join([*["%s"] * len(given), *empty.values()])
-    return f"INSERT INTO {quote(OutboxEvent._meta.db_table)} ({columns}) VALUES ({values})"  # noqa: S608
+    now = NOW[connections[using].vendor].replace("%", "%%")
+    constants = {
+        "kind": f"'{kind}'", "change": f"'{change}'", "missed": "0", "created_at": now, "relayed_at": "NULL",
+    }  # fmt: skip
+    values = dict.fromkeys(given, "%s")
+    for field in OutboxEvent._meta.concrete_fields:
+        if not field.primary_key:
+            values.setdefault(field.name, constants.get(field.name, "''"))
+    columns = ", ".join(quote(name) for name in values)
+    return f"INSERT INTO {quote(OutboxEvent._meta.db_table)} ({columns}) VALUES ({', '.join(values.values())})"  # noqa: S608
 
 
 def _execute(connection: BaseDatabaseWrapper, statement: str, parameters: list[Any]) -> None:

@@ -56,7 +56,7 @@ class Ledger:
         if last is None:
             return False
         if event.change == RELATED:
-            return last.seen.or_else(event.seen) == last.seen
+            return event.seen is NOTHING or last.seen.or_else(event.seen) == last.seen
         return event == last
 
     def add(self, event: Told) -> None:

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 
 from django.db import connections
 
-_SQL = {
-    "postgresql": "SELECT clock_timestamp()",
-    "mysql": "SELECT UTC_TIMESTAMP(6)",
-    "sqlite": "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')",
+#: The moment by vendor, as Django stores it where the database's TIME_ZONE is UTC.
+NOW = {
+    "postgresql": "clock_timestamp()",
+    "mysql": "UTC_TIMESTAMP(6)",
+    "sqlite": "strftime('%Y-%m-%d %H:%M:%f', 'now')",
 }
 
 
@@ -17,7 +18,7 @@ def database_now(using: str) -> datetime:
     """The moment it is in the database ``using``, aware, in UTC."""
     connection = connections[using]
     with connection.cursor() as cursor:
-        cursor.execute(_SQL[connection.vendor])
+        cursor.execute(f"SELECT {NOW[connection.vendor]}")
         now = cursor.fetchone()[0]
     if isinstance(now, str):
         now = datetime.fromisoformat(now)

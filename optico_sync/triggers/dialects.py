@@ -16,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import OutboxEvent
+from optico_sync.models.clock import NOW
 from optico_sync.triggers.watches import Watch
 
 #: By which a trigger, and its function, is known as ours.
@@ -41,8 +42,6 @@ class Dialect(ABC):
 
     #: Rows of name and table of every trigger that is switched on.
     list_sql: str
-    #: The moment, as Django stores it in this database.
-    now: str
     #: What a SELECT from no table needs before its condition.
     nowhere = ""
 
@@ -88,7 +87,7 @@ class Dialect(ABC):
             "key": self._text(watch.key, row),
             "relation": self.literal(watch.relation),
             "change": self.literal(change),
-            "created_at": self.now,
+            "created_at": NOW[self._connection.vendor],
         }
         for name, source in watch.facts.items():
             spelled = self._text(source, row) if isinstance(source, models.Field) else self.literal(str(source))
@@ -165,7 +164,6 @@ class SQLite(Dialect):
     """SQLite has nothing to swallow an error with. Only one can come up: an outbox that is gone."""
 
     list_sql = "SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger'"
-    now = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
 
     def create(self, name: str, table: str, event: str, body: str) -> Sequence[str]:
         on = f"AFTER {event} ON {self.quote(table)} FOR EACH ROW"
@@ -188,7 +186,6 @@ class PostgreSQL(Dialect):
         "SELECT t.tgname, c.relname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "
         "WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND pg_table_is_visible(c.oid)"
     )
-    now = "clock_timestamp()"
 
     def create(self, name: str, table: str, event: str, body: str) -> Sequence[str]:
         function = self.quote(name)
@@ -232,7 +229,6 @@ class MariaDB(Dialect):
     list_sql = (
         "SELECT trigger_name, event_object_table FROM information_schema.triggers WHERE trigger_schema = DATABASE()"
     )
-    now = "UTC_TIMESTAMP(6)"
     nowhere = "FROM DUAL "
 
     def create(self, name: str, table: str, event: str, body: str) -> Sequence[str]:
