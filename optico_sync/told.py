@@ -13,11 +13,14 @@ from weakref import WeakKeyDictionary
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from optico_sync import conf
 from optico_sync.attribution import NOTHING, Attribution
 from optico_sync.models import OutboxEvent
 
 RELATED: str = OutboxEvent.Change.RELATED.value
 
+#: The setting of a PostgreSQL transaction in which the triggers remember what they have told of last.
+TOLD = "optico_sync.told"
 #: A transaction that saves more orders than this tells some of them again.
 LIMIT = 1000
 
@@ -81,3 +84,6 @@ def ledger(connection: BaseDatabaseWrapper) -> Ledger | None:
 def forget(connection: BaseDatabaseWrapper) -> None:
     """What was told is relayed, although its transaction goes on, as in a test: what comes now is news."""
     _ledgers.pop(connection, None)
+    if connection.in_atomic_block and connection.vendor == "postgresql" and conf.options().CAPTURE == "triggers":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config(%s, '', true)", [TOLD])

@@ -212,6 +212,82 @@ def test_it_is_delivered_like_any_other(by_triggers: None, transactional_db: Non
     assert "Red Widget" in vendor.forms[-1]["products"]
 
 
+# once a transaction, where the database can remember
+
+
+@pytest.fixture
+def purchase(by_triggers: None) -> Purchase:
+    purchase = place("1", key="a")
+    OutboxEvent.objects.all().delete()
+    return purchase
+
+
+def add_line(purchase: Purchase) -> None:
+    Item.objects.create(purchase=purchase, title="x", paid=1)
+
+
+@pytest.mark.databases("postgresql")
+def test_an_order_and_its_lines_are_one_event(by_triggers: None) -> None:
+    with transaction.atomic():
+        purchase = place("1", key="a", items=[("A", "One", 1, "1"), ("B", "Two", 1, "2")])
+        Item.objects.bulk_create([Item(purchase=purchase, title="Three", paid=1)] * 2)
+    assert changes() == [("a", "saved")]
+
+
+@pytest.mark.databases("postgresql")
+def test_lines_alone_are_one_event_a_transaction(purchase: Purchase) -> None:
+    for _ in range(2):
+        with transaction.atomic():
+            add_line(purchase)
+            Item.objects.update(title="y")
+    add_line(purchase)
+    assert changes() == [("a", "related")] * 3
+
+
+def test_each_status_is_told_whatever_was_told_before(purchase: Purchase) -> None:
+    with transaction.atomic():
+        for stage in ("confirmed", "pending"):
+            add_line(purchase)
+            move(purchase, stage)
+    assert [status for status in OutboxEvent.objects.order_by("pk").values_list("status", flat=True) if status] == [
+        "confirmed",
+        "pending",
+    ]
+
+
+def test_lines_of_several_orders_are_all_told(purchase: Purchase) -> None:
+    with transaction.atomic():
+        other = place("2", key="b")
+        add_line(purchase)
+        add_line(other)
+    assert {key for key, _change in changes()} == {"a", "b"}
+
+
+def test_a_line_after_an_update_that_changed_nothing_is_told(purchase: Purchase) -> None:
+    with transaction.atomic():
+        Purchase.objects.update(stage="pending")
+        add_line(purchase)
+    assert changes() == [("a", "related")]
+
+
+def test_what_a_savepoint_took_along_is_told_again(purchase: Purchase) -> None:
+    with transaction.atomic():
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            add_line(purchase)
+            raise ZeroDivisionError
+        add_line(purchase)
+    assert changes() == [("a", "related")]
+
+
+def test_what_is_relayed_in_a_transaction_that_goes_on_is_news_again(purchase: Purchase) -> None:
+    """As in a test of a shop, which is one transaction."""
+    with transaction.atomic():
+        add_line(purchase)
+        relay_all()
+        add_line(purchase)
+        assert OutboxEvent.objects.filter(relayed_at=None).count() == 1
+
+
 # signals beside them
 
 

@@ -17,6 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from optico_sync.exceptions import ConfigurationError
 from optico_sync.models import OutboxEvent
 from optico_sync.models.clock import NOW
+from optico_sync.told import TOLD
 from optico_sync.triggers.watches import Watch
 
 #: By which a trigger, and its function, is known as ours.
@@ -71,17 +72,28 @@ class Dialect(ABC):
 
     def _body(self, watch: Watch, event: str) -> str:
         if event == "DELETE":
-            return self._insert(watch, "OLD", _CHANGE.DELETED if watch.is_subject else _CHANGE.RELATED)
+            return self._tell(watch, "OLD", _CHANGE.DELETED if watch.is_subject else _CHANGE.RELATED)
         saved = _CHANGE.SAVED if watch.is_subject else _CHANGE.RELATED
         if event == "INSERT":
-            return self._insert(watch, "NEW", saved)
-        body = self._insert(watch, "NEW", saved, self.changed(watch))
+            return self._tell(watch, "NEW", saved)
+        body = self._tell(watch, "NEW", saved, self.changed(watch))
         if not watch.is_subject and not watch.key.primary_key:
             # It went over to another owner, which is a change of the first one too.
-            body += "\n" + self._insert(watch, "OLD", saved, self._differs(watch.key))
+            body += "\n" + self._tell(watch, "OLD", saved, self._differs(watch.key))
         return body
 
-    def _insert(self, watch: Watch, row: str, change: str, condition: str = "") -> str:
+    def _tell(self, watch: Watch, row: str, change: str, condition: str = "") -> str:
+        subject = self.literal(f"{watch.kind} {watch.relation} ")
+        return self.once(self._insert(watch, row, change, condition), subject, self._text(watch.key, row), change)
+
+    def once(self, insert: str, kind: str, key: str, change: str) -> str:
+        """``insert``, or nothing where the transaction has told already that this order or cart changed.
+
+        As ``told`` does for signals, in a database that can remember it until the transaction ends or is rolled back.
+        """
+        return insert
+
+    def _insert(self, watch: Watch, row: str, change: str, condition: str) -> str:
         values = {
             "kind": self.literal(watch.kind),
             "key": self._text(watch.key, row),
@@ -192,7 +204,7 @@ class PostgreSQL(Dialect):
         return [
             # The whole is one block, whose failure undoes only itself. A warning goes to the server's log.
             f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
-            f"SET search_path FROM CURRENT AS $optico_sync$\nBEGIN\n{body}\nRETURN NULL;\n"
+            f"SET search_path FROM CURRENT AS $optico_sync$\nDECLARE last text;\nBEGIN\n{body}\nRETURN NULL;\n"
             "EXCEPTION WHEN OTHERS THEN\nRAISE WARNING 'optico_sync: a change was not captured (%)', SQLSTATE;\n"
             "RETURN NULL;\nEND\n$optico_sync$",
             f"REVOKE ALL ON FUNCTION {function}() FROM PUBLIC",
@@ -205,6 +217,13 @@ class PostgreSQL(Dialect):
             f"DROP TRIGGER IF EXISTS {self.quote(name)} ON {self.quote(table)}",
             f"DROP FUNCTION IF EXISTS {self.quote(name)}()",
         ]
+
+    def once(self, insert: str, kind: str, key: str, change: str) -> str:
+        # A rollback, that of a savepoint too, takes the setting along with the event.
+        told = f"{insert}\nIF FOUND THEN\nlast := set_config('{TOLD}', {kind} || {key}, true);\nEND IF;"
+        if change != _CHANGE.RELATED:
+            return told
+        return f"IF current_setting('{TOLD}', true) IS DISTINCT FROM {kind} || {key} THEN\n{told}\nEND IF;"
 
     def literal(self, value: str) -> str:
         return f"{super().literal(value)}::text"
