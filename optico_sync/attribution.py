@@ -68,7 +68,9 @@ COOKIE, HEADER = "cookie", "header"
 class Source(Protocol):
     """Whoever can say to whom the saves of the moment belong."""
 
-    def attribution(self) -> Attribution: ...
+    def attribution(self) -> Attribution:
+        """``NOTHING`` itself where nothing is known."""
+        ...
 
 
 _current: ContextVar[Source | None] = ContextVar("optico_sync_attribution", default=None)

@@ -124,7 +124,7 @@ def _receiver(event_of: Callable[[Any, Attribution, bool], Told | None]) -> Call
         try:
             options, seen = conf.options(), attribution.current()
             by_triggers = options.CAPTURE == "triggers"
-            if not options.ENABLED or (by_triggers and seen == NOTHING):
+            if not options.ENABLED or (by_triggers and seen is NOTHING):
                 # Triggers write what changed; all that they cannot know is whose it is.
                 return
             if event := event_of(instance, seen, by_triggers):
@@ -197,7 +197,7 @@ def _insert(using: str, event: Told) -> None:
     if earlier_losses:
         given["missed"] = earlier_losses
     statement = _statement(using, event.kind, event.change, tuple(given))
-    _execute(connection, statement, list(given.values()))
+    _execute(connection, statement, given)
     if told is None and not connection.get_autocommit():
         # Somebody else than Django commits, and has no hooks.
         return
@@ -217,15 +217,17 @@ def _statement(using: str, kind: str, change: str, given: tuple[str, ...]) -> st
     constants = {
         "kind": f"'{kind}'", "change": f"'{change}'", "missed": "0", "created_at": now, "relayed_at": "NULL",
     }  # fmt: skip
-    values = dict.fromkeys(given, "%s")
-    for field in OutboxEvent._meta.concrete_fields:
-        if not field.primary_key:
-            values.setdefault(field.name, constants.get(field.name, "''"))
+    # By name, since Django looks for each ``%s`` in the whole of a statement for SQLite.
+    values = {
+        field.name: f"%({field.name})s" if field.name in given else constants.get(field.name, "''")
+        for field in OutboxEvent._meta.concrete_fields
+        if not field.primary_key
+    }
     columns = ", ".join(quote(name) for name in values)
     return f"INSERT INTO {quote(OutboxEvent._meta.db_table)} ({columns}) VALUES ({', '.join(values.values())})"  # noqa: S608
 
 
-def _execute(connection: BaseDatabaseWrapper, statement: str, parameters: list[Any]) -> None:
+def _execute(connection: BaseDatabaseWrapper, statement: str, parameters: dict[str, Any]) -> None:
     """Run the INSERT so that its failure leaves the shop's transaction usable.
 
     ``Model.save`` would mark the connection for rollback; a plain cursor does not. Only PostgreSQL spoils the

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 from django.core import serializers
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 from optico_sync import capture
 from optico_sync.models import OutboxEvent, Subject, SyncState
+from optico_sync.models.clock import database_now
 from optico_sync.told import Told
 from tests.helpers import Vendor, deliver, make_credential, move, place
 from tests.oddshop.models import Address, Article, GiftPurchase, Item, Purchase, PurchaseProxy, Unwatched
@@ -142,6 +144,21 @@ def test_a_signal_sent_by_hand_without_the_usual_arguments_harms_nobody() -> Non
 def test_switched_off_captures_nothing() -> None:
     place()
     assert not OutboxEvent.objects.exists()
+
+
+@pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
+def test_the_moment_is_now_whatever_the_time_zone_of_the_database(zone: str | None) -> None:
+    with patch.dict(connection.settings_dict, {"TIME_ZONE": zone}):
+        forget_time_zone()
+        now = database_now("default")
+        Purchase.objects.create(number="1")
+        assert abs(OutboxEvent.objects.get().created_at - now) < timedelta(minutes=1)
+    forget_time_zone()
+
+
+def forget_time_zone() -> None:
+    for name in ("timezone", "timezone_name"):
+        vars(connections["default"]).pop(name, None)
 
 
 # G1: atomic
