@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Protocol
 
 from django.http import HttpRequest
+from django.http.request import HttpHeaders
 from django.utils.functional import LazyObject, empty
 from django.utils.translation import gettext as _
 
@@ -30,6 +31,8 @@ _CALL_ID = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _NO_VISIT = frozenset({"0", "undefined", "null", "none", "nan", "false"})
 
 VISIT_HEADER = "X-Optico-Visit-Id"
+#: Where the request has it. Its ``headers`` would first be made of all that it has.
+_VISIT_KEY = HttpHeaders.to_wsgi_name(VISIT_HEADER)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,7 +129,7 @@ class RequestAttribution:
         for name in self._cookies:
             if visit_id := clean_visit_id(self._request.COOKIES.get(name)):
                 return Attribution(visit_id=visit_id, source=COOKIE)
-        if visit_id := clean_visit_id(self._request.headers.get(VISIT_HEADER)):
+        if visit_id := clean_visit_id(self._request.META.get(_VISIT_KEY)):
             return Attribution(visit_id=visit_id, source=HEADER)
         return NOTHING
 

@@ -32,9 +32,10 @@ logger = logging.getLogger(__name__)
 
 _UID = "optico_sync.capture"
 _SAVEPOINT = "optico_sync_capture"
-#: The columns of text that not every event has, and their lengths.
+_LENGTHS = {field.name: field.max_length for field in OutboxEvent._meta.concrete_fields}
+#: The columns of text that differ from event to event, and their lengths.
 _TEXTS = [
-    (name, OutboxEvent._meta.get_field(name).max_length)
+    (name, _LENGTHS[name])
     for name in ("key", "relation", "reference", "status", "visit_id", "call_id", "agent", "cart_key", "source")
 ]
 
