@@ -16,7 +16,6 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from itertools import islice
 
 from django.db import router, transaction
 from django.db.models import Q
@@ -84,7 +83,10 @@ def start(
     for target in targets:
         meant = selection.of(target) if target else selection
         job = Job(verb=verb, selection=meant.to_json(), credential_id=target, reaches_back=reaches_back)
-        job.asked_by, job.asked_at, job.leased_until, job.total = by[:150], now, now, meant.count()
+        job.asked_by, job.asked_at, job.leased_until = by[:150], now, now
+        counted = meant.count_at_once()
+        # Of very many the job itself counts how many.
+        job.total = counted.number if counted.is_all else None
         asked.append(job)
     with transaction.atomic(using=using):
         for job in asked:
@@ -113,7 +115,7 @@ def foresee(
     """
     found = []
     for credential in credentials_for(credential_id):
-        chunks = islice(selection.of(credential.pk).chunks(), -(-limit // CHUNK) if limit else None)
+        chunks = selection.of(credential.pk).chunks(most=-(-limit // CHUNK) if limit else None)
         seen = _watched(chunks, watch)
         found += preview(seen, credential_id=credential.pk, verb=verb, reaches_back=reaches_back)
     return found
@@ -170,6 +172,9 @@ def _advance(job: Job, using: str) -> int:
         if not jobs.update(state=Job.State.RUNNING, started_at=database_now(using)):
             return 0
         job.state = Job.State.RUNNING
+    if job.total is None:
+        job.total = Selection.of_json(job.selection).count()
+        Job.objects.using(using).filter(pk=job.pk).update(total=job.total)
     if job.is_at_end:
         _finish(job, using)
         return 0
@@ -304,7 +309,10 @@ def account(job: Job) -> list[str]:
 
 def _tell(job: Job) -> Iterator[str]:
     credential = job.credential
-    yield _("%(count)d of %(total)d orders were looked at.") % {"count": job.looked_at, "total": job.total}
+    if job.total is None:
+        yield _("Orders looked at: %(count)d. How many there are is not counted yet.") % {"count": job.looked_at}
+    else:
+        yield _("%(count)d of %(total)d orders were looked at.") % {"count": job.looked_at, "total": job.total}
     if not job.sends or credential is None:
         yield str(_DONE[Job.Verb(job.verb)]) % {"count": job.done}
         return

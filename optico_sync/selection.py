@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from django.db import models, router
 
 from optico_sync import insight
-from optico_sync.listing import Listing
+from optico_sync.figures import COUNTED_AT_ONCE
+from optico_sync.listing import COUNTED, Listing
 from optico_sync.models import Subject
 from optico_sync.shops import get_shop
 from optico_sync.snapshot import OrderSnapshot
@@ -19,6 +21,13 @@ from optico_sync.snapshot import OrderSnapshot
 CHUNK = 200
 
 _MOMENTS = ("placed_from", "placed_until")
+
+
+class Counted(NamedTuple):
+    """So many orders are meant; at least so many, where not all could be counted while somebody waits."""
+
+    number: int
+    is_all: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +98,28 @@ class Selection:
         """How many orders a walk through all chunks looks at. Raises ``ConfigurationError`` as that would."""
         return self._rows().count()
 
-    def chunks(self) -> Iterator[list[str]]:
-        """The keys of the orders meant, in chunks, of which one is held at a time."""
+    def count_at_once(self) -> Counted:
+        """The same for somebody who waits: it costs no more than a bound, however many orders there are."""
+        if self._asks_shop:
+            count = self._rows()[: COUNTED_AT_ONCE + 1].count()
+            return Counted(min(count, COUNTED_AT_ONCE), count <= COUNTED_AT_ONCE)
+        # One step of the list that they were seen in.
+        page = self._listing.page(size=COUNTED, older_than=self.newest_id + 1 if self.newest_id else None)
+        return Counted(len(page.subjects), page.older is None)
+
+    def chunks(self, *, most: int | None = None) -> Iterator[list[str]]:
+        """The keys of the orders meant, in chunks, of which one is held at a time; after ``most`` steps at the latest.
+
+        Where few of very many are meant, a step can find none.
+        """
         cursor = None
-        while cursor != "":
+        steps = itertools.count() if most is None else range(most)
+        for _step in steps:
             keys, cursor = self.chunk(cursor or "")
             if keys:
                 yield keys
+            if not cursor:
+                return
 
     def chunk(self, cursor: str) -> tuple[list[str], str]:
         """The keys of the next orders after ``cursor``, and the next cursor: empty at the end.

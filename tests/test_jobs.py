@@ -11,7 +11,7 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from optico_sync import insight, jobs, resync
+from optico_sync import insight, jobs, listing, resync, selection
 from optico_sync.delivery import Lane
 from optico_sync.models import Job, OutboxEvent, StatusMapping, Subject, SyncState, VendorCredential
 from optico_sync.preview import to_type
@@ -342,6 +342,41 @@ def test_a_job_of_the_list_means_what_matched_when_it_was_asked(credential: Any)
     run(credential, sender=good)
     assert sorted(form["id"] for form in good.forms) == ["1", "2"]
     assert fresh(job).total == 2
+
+
+def test_very_many_are_counted_by_the_job_and_not_by_who_asks(
+    credential: Any, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "COUNTED_AT_ONCE", 3)
+    old_orders(4)
+    with CaptureQueriesContext(connection) as asked:
+        job = begin()
+    counting = [query["sql"] for query in asked if "COUNT(*)" in query["sql"]]
+    assert len(counting) == 1 and "LIMIT 4" in counting[0]
+    assert job.total is None
+    assert jobs.account(job)[0] == "Orders looked at: 0. How many there are is not counted yet."
+    jobs.work()
+    assert fresh(job).total == 4
+
+
+def test_so_are_those_of_the_list(credential: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "COUNTED", 2)
+    for number in range(3):
+        place(str(number), "confirmed", visit="64f1" if number == 0 else "")
+    relay_all()
+    everything = Selection(newest_id=jobs.newest_id())
+    assert everything.count_at_once() == (2, False)
+    assert Selection(state="waiting", newest_id=jobs.newest_id()).count_at_once() == (2, False)
+    assert Selection(attributed="visit", newest_id=jobs.newest_id()).count_at_once() == (1, True)
+    # Where no index finds them, one step looks through so many and no more.
+    monkeypatch.setattr(listing, "WINDOW", 2)
+    few = Selection(attributed="visit", newest_id=jobs.newest_id())
+    assert few.count_at_once() == (0, False)
+    assert few.count() == 1
+    monkeypatch.setattr(listing, "WINDOW", 1)
+    nobodys = Selection(attributed="no", newest_id=jobs.newest_id())
+    assert list(nobodys.chunks(most=1)) == []
+    assert len(list(nobodys.chunks())) == 2
 
 
 def test_all_that_match_are_held_and_released(credential: Any, vendor: Vendor) -> None:

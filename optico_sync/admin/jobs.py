@@ -145,7 +145,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("looked at"))
     def progress(self, job: Job) -> str:
-        return f"{job.looked_at} / {job.total}"
+        return f"{job.looked_at} / {'…' if job.total is None else job.total}"
 
     # one job
 
@@ -213,28 +213,31 @@ class JobAdmin(ReadOnlyAdmin):
             return self._page(request, "backfill", **context)
         try:
             found = jobs.foresee(Job.Verb.BACKFILL, form.selection, limit=LIMIT, **form.options)
-            count = form.selection.count()
+            counted = form.selection.count_at_once()
         except ConfigurationError as error:
             messages.error(request, str(error))
             return self._page(request, "backfill", **context)
         # Of more orders than are looked at here, nobody knows how many requests they make.
-        number = count if count > LIMIT else to_type(found)
+        is_sample = counted.number > LIMIT
+        number = counted.number if is_sample else to_type(found)
         if request.method == "POST":
             if not number or request.POST.get("typed", "").strip() == str(number):
                 return self._start(request, form)
             messages.error(request, _("Type the number to confirm. Nothing was sent."))
-        context.update(found=found, count=count, sample=LIMIT if count > LIMIT else 0, to_type=number)
-        context.update(can_start=count > LIMIT or any(one.sends for one in found))
+        context.update(found=found, counted=counted, sample=LIMIT if is_sample else 0, to_type=number)
+        context.update(can_start=is_sample or any(one.sends for one in found))
         return self._page(request, "backfill", **context, old=sum(one.left_out["before_start"] for one in found))
 
     def _start(self, request: HttpRequest, form: BackfillForm) -> HttpResponse:
         by = request.user.get_username()
         started = jobs.start(Job.Verb.BACKFILL, form.selection, by=by, **form.options)
         for job in started:
-            told = _("Job %(job)s started: orders to look at: %(count)d.") % {
-                "job": f"{job.pk}, {job.credential}",
-                "count": job.total,
-            }
+            told = (
+                _("Job %(job)s started: it counts its orders first.")
+                if job.total is None
+                else _("Job %(job)s started: orders to look at: %(count)d.")
+            )
+            told %= {"job": f"{job.pk}, {job.credential}", "count": job.total}
             messages.success(request, told)
             self.log_addition(request, job, told)
         if len(started) == 1:

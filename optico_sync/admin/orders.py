@@ -339,16 +339,23 @@ class OrderAdmin(StandingAdmin):
     def _ask_all(self, request: HttpRequest, action: str, matching: Selection) -> HttpResponse | None:
         """A job does it, never the request; asked first, since it can be about every order there is."""
         verb, label = _JOBS[action], str(getattr(self, action).short_description)
-        count = matching.count()
+        count, is_all = matching.count_at_once()
         found: list[Preview] = []
         if verb == Job.Verb.SEND:
             found = jobs.foresee(verb, matching, credential_id=matching.credential_id, limit=LIMIT)
-        number = count if count >= TYPE_FROM or to_type(found) else 0
+        number = count if is_all else max(count, TYPE_FROM)
+        if is_all and count < TYPE_FROM and not to_type(found):
+            number = 0
         if self._is_confirmed(request, number):
             self._start(request, verb, label, matching)
             return None
-        title = _("%(action)s: all %(count)d orders that match?") % {"action": label, "count": count}
-        sample = LIMIT if found and count > LIMIT else 0
+        title = (
+            _("%(action)s: all %(count)d orders that match?")
+            if is_all
+            else _("%(action)s: all orders that match, %(count)d or more?")
+        )
+        title %= {"action": label, "count": count}
+        sample = LIMIT if found and not is_all else 0
         return self._ask(request, action, title, to_type=number, found=found, sample=sample, newest=matching.newest_id)
 
     def _start(self, request: HttpRequest, verb: str, label: str, matching: Selection) -> None:
@@ -357,7 +364,11 @@ class OrderAdmin(StandingAdmin):
         if not started:
             messages.warning(request, _("Nothing was queued: no vendor credential is switched on."))
         for job in started:
-            told = _("%(job)s is queued: a worker does it, orders in it: %(count)d.")
+            told = (
+                _("%(job)s is queued: a worker counts its orders and does it.")
+                if job.total is None
+                else _("%(job)s is queued: a worker does it, orders in it: %(count)d.")
+            )
             told %= {"job": f"{label}, {job.credential}" if job.credential else label, "count": job.total}
             url = reverse("admin:optico_sync_job_change", args=[job.pk], current_app=self.admin_site.name)
             messages.success(request, format_html('<a href="{}">{}</a>', url, told))

@@ -70,8 +70,8 @@ class Job(models.Model):
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.WAITING)
-    #: Orders to look at, counted when it was asked for.
-    total = models.PositiveBigIntegerField(_("orders"), default=0)
+    #: Orders to look at; None until the job has counted them, where they were too many to count when it was asked for.
+    total = models.PositiveBigIntegerField(_("orders"), null=True)
     #: Key of the last order looked at: where to go on after a kill.
     cursor = models.CharField(max_length=255, blank=True)
     is_at_end = models.BooleanField(default=False)

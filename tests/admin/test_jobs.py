@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from optico_sync import jobs
+from optico_sync import jobs, selection
 from optico_sync.admin import jobs as page
 from optico_sync.models import Job, StatusMapping, SyncState, VendorCredential
 from optico_sync.preview import TYPE_FROM
@@ -163,6 +163,20 @@ def test_of_very_many_the_first_are_shown_and_all_must_be_typed(
     found = html(operator.get(BACKFILL, ALL))
     assert "201 orders are meant." in found and "numbers of the first 200 of them only" in found
     assert "200 requests are sent." in found and "To confirm, type 201:" in found
+
+
+def test_more_than_are_counted_at_once_say_so(
+    operator: Client, credential: VendorCredential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "LIMIT", 200)
+    monkeypatch.setattr(selection, "COUNTED_AT_ONCE", 201)
+    old_orders(202)
+    found = html(operator.get(BACKFILL, ALL))
+    assert "201 orders or more are meant: the job counts them all." in found and "To confirm, type 201:" in found
+    found = confirm(operator, typed="201")
+    job = Job.objects.get()
+    assert f"Job {job.pk}, Optico started: it counts its orders first." in found
+    assert "max=" not in re.findall("<progress[^>]*>", html(operator.get(f"{LIST}{job.pk}/change/")))[0]
 
 
 def test_dates_statuses_and_credential_select(operator: Client, credential: VendorCredential) -> None:

@@ -13,7 +13,7 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from optico_sync import listing, resync, sweep
+from optico_sync import jobs, listing, resync, selection, sweep
 from optico_sync.admin import orders
 from optico_sync.models import Job, OutboxEvent, RelayState, Subject, SyncState, VendorCredential, Worker
 from optico_sync.models.clock import database_now
@@ -438,6 +438,21 @@ def test_all_that_match_are_done_by_a_job_after_a_preview(operator: Client, matc
     assert not SyncState.objects.filter(is_forced=True).exists()
     (entry,) = LogEntry.objects.all()
     assert entry.object_id == str(job.pk) and "orders in it: 5" in entry.change_message
+
+
+def test_of_very_many_that_match_the_question_says_that_there_are_more(
+    operator: Client, matching: list[Subject], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "COUNTED", 3)
+    asked = {"action": "hold", "_selected_action": "0", "select_across": "1"}
+    html = operator.post(f"{URL}?state=waiting", asked, follow=True).text
+    assert "Hold: all orders that match, 3 or more?" in html and "To confirm, type 5:" in html
+    html = operator.post(f"{URL}?state=waiting", {**asked, "confirmed": "yes", "typed": "5"}, follow=True).text
+    assert "Hold is queued: a worker counts its orders and does it." in html
+    assert Job.objects.get().total is None
+    assert "0 / …" in operator.get("/admin/optico_sync/job/").text
+    jobs.work()
+    assert Job.objects.get().total == 5
 
 
 @pytest.mark.parametrize(("verb", "word"), [("hold", "Hold"), ("release", "Release")])

@@ -196,7 +196,7 @@ class _Lines:
         self._first: int | None = None
 
     def next(self, asked: Sequence[Job]) -> str:
-        dealt, total = sum(map(jobs.dealt_with, asked)), sum(job.total for job in asked)
+        dealt, total = sum(map(jobs.dealt_with, asked)), sum(job.total or 0 for job in asked)
         if self._first is None:
             self._first = dealt
         now = time.monotonic()
