@@ -29,6 +29,7 @@ from optico_sync.models.bulk import upsert
 from optico_sync.models.clock import database_now
 from optico_sync.outcome import Kind, Outcome
 from optico_sync.preview import Preview, preview
+from optico_sync.preview import foresee as foresee_change
 from optico_sync.selection import CHUNK, Selection
 from optico_sync.shops import get_shop, has_shop
 from optico_sync.snapshot import OrderSnapshot
@@ -109,13 +110,21 @@ def foresee(
     limit: int | None = None,
     watch: Callable[[int], object] = lambda count: None,
 ) -> list[Preview]:
-    """What a job that sends ``selection`` would do, one preview a credential; of the first ``limit`` orders or so.
+    """What a job of ``selection`` would send, one preview a credential; of the first ``limit`` orders or so.
 
     ``watch`` is told of every chunk how many orders it held.
     """
-    found = []
+    most = -(-limit // CHUNK) if limit else None
+    if verb in (Job.Verb.RELEASE, Job.Verb.SEND_AFTER_ALL):
+        keys = [key for chunk in selection.chunks(most=most) for key in chunk]
+        meant = Subject.objects.using(router.db_for_write(Subject)).filter(kind=Subject.Kind.ORDER, key__in=keys)
+        pks = list(meant.values_list("pk", flat=True))
+        return foresee_change(lambda: _VERBS[Job.Verb(verb)](pks, credential_id=credential_id), among=pks)
+    found: list[Preview] = []
+    if not Job(verb=verb).sends:
+        return found
     for credential in credentials_for(credential_id):
-        chunks = selection.of(credential.pk).chunks(most=-(-limit // CHUNK) if limit else None)
+        chunks = selection.of(credential.pk).chunks(most=most)
         seen = _watched(chunks, watch)
         found += preview(seen, credential_id=credential.pk, verb=verb, reaches_back=reaches_back)
     return found

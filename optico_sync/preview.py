@@ -5,8 +5,9 @@ Nothing is guessed: every order is read and built as delivery would do it, and n
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
@@ -19,7 +20,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from optico_sync.exceptions import ConfigurationError, EncryptionKeyError, Unreadable
-from optico_sync.models import Subject, SyncState, VendorCredential
+from optico_sync.models import Installation, Subject, SyncState, VendorCredential
 from optico_sync.models.clock import database_now
 from optico_sync.models.rules import Rules
 from optico_sync.outcome import Kind, Outcome, not_sent, refused
@@ -179,46 +180,58 @@ def to_type(found: Iterable[Preview]) -> int:
     return sends if sends >= TYPE_FROM or mails >= TYPE_FROM_MAILS else 0
 
 
-def foresee(change: Callable[[], object]) -> list[Preview]:
+def foresee(change: Callable[[], object], *, among: Collection[int] | None = None) -> list[Preview]:
     """What would go out because of ``change``, one preview for each credential that it sets going.
 
     The change is made, its rules are read, and it is taken back; only then the orders are read, so that nobody waits
-    for a lock meanwhile.
+    for a lock meanwhile. ``among`` are the subjects that it is about, where it is not about all.
     """
     using = router.db_for_write(SyncState)
-    before = {outlook.credential.pk: outlook for outlook in _outlooks(using)}
+    before = {outlook.credential.pk: outlook for outlook in _outlooks(using, among)}
     with transaction.atomic(using=using):
         change()
-        after = _outlooks(using)
+        after = _outlooks(using, among)
         transaction.set_rollback(True, using=using)
-    found = [outlook.since(before[outlook.credential.pk]) for outlook in after if outlook.credential.pk in before]
+    found: list[Preview | None] = []
+    # Without the shop's orders nothing can be foreseen, and nothing is sent; the checks say what is wrong.
+    with contextlib.suppress(ConfigurationError):
+        found = [outlook.since(before[outlook.credential.pk]) for outlook in after if outlook.credential.pk in before]
     return [one for one in found if one and one.requests]
 
 
-def _outlooks(using: str) -> list[_Outlook]:
-    return [_Outlook(credential, using) for credential in VendorCredential.objects.using(using).defer("sealed_secrets")]
+def _outlooks(using: str, among: Collection[int] | None) -> list[_Outlook]:
+    is_copy = Installation.compare().is_another
+    credentials = VendorCredential.objects.using(using).defer("sealed_secrets")
+    return [_Outlook(credential, using, among, is_copy=is_copy) for credential in credentials]
 
 
 class _Outlook:
     """What one credential has to send, and the rules it does it by, as they are at this moment."""
 
-    def __init__(self, credential: VendorCredential, using: str) -> None:
+    def __init__(
+        self, credential: VendorCredential, using: str, among: Collection[int] | None, *, is_copy: bool
+    ) -> None:
         self.credential = credential
+        # A vendor that does not answer is no reason: it is tried again by itself.
+        self._is_kept_back = is_copy or bool(credential.paused_at)
         self._using = using
         self._forecast = _Forecast(credential, using, is_resend=False)
         self._facts = self._forecast.facts
         due = SyncState.objects.using(using).may_go().filter(credential=credential, due_at__isnull=False)
+        if among is not None:
+            due = due.filter(subject__in=among)
         self._due = list(due.order_by("due_at").values_list("pk", flat=True))
 
     def since(self, before: _Outlook) -> Preview | None:
         """What goes out because it is no longer as ``before``; None where nothing does."""
         if not self.credential.is_enabled:
             return None
-        if before.credential.is_enabled and before._facts == self._facts:
+        went = before.credential.is_enabled and (self._is_kept_back or not before._is_kept_back)
+        if went and before._facts == self._facts:
             waited = set(before._due)
             return self._work_out([pk for pk in self._due if pk not in waited])
         found = self._work_out(self._due)
-        is_news = not before.credential.is_enabled or before._work_out(before._due).numbers != found.numbers
+        is_news = not went or before._work_out(before._due).numbers != found.numbers
         return found if is_news else None
 
     def _work_out(self, due: Sequence[int]) -> Preview:

@@ -29,6 +29,7 @@ from optico_sync.admin.credential_form import forget_name, form_for, option_name
 from optico_sync.admin.installation import answer, banner, may_configure
 from optico_sync.admin.statuses import DeclaredStatusInline, RoutingRuleInline, StatusMappingInline
 from optico_sync.exceptions import ConfigurationError
+from optico_sync.installation import adopt
 from optico_sync.models import DeclaredStatus, Installation, SyncState, VendorCredential
 from optico_sync.models.credentials import RESUMED_FIELDS
 from optico_sync.models.installation import OTHER_INSTALLATION
@@ -79,9 +80,15 @@ class VendorCredentialAdmin(admin.ModelAdmin):
         return _("%(time)s ago") % {"time": ago} if ago else _("none yet")
 
     @admin.action(description=gettext_lazy("Resume sending"), permissions=["change"])
-    def resume(self, request: HttpRequest, queryset: models.QuerySet[VendorCredential]) -> None:
-        for credential in queryset:
+    def resume(self, request: HttpRequest, queryset: models.QuerySet[VendorCredential]) -> HttpResponse | None:
+        if "back" in request.POST:
+            return None
+        chosen = list(queryset)
+        if question := self._question(request, lambda: _resume(*chosen)):
+            return question
+        for credential in chosen:
             self._resume(request, credential)
+        return None
 
     # the form
 
@@ -127,14 +134,24 @@ class VendorCredentialAdmin(admin.ModelAdmin):
         request._optico_sync_is_rehearsal = True  # type: ignore[attr-defined]
         try:
             return foresee(change)
-        except ConfigurationError:
-            # Without the shop's orders nothing can be foreseen, and nothing is sent; the checks say what is wrong.
-            return []
         finally:
             request._optico_sync_is_rehearsal = False  # type: ignore[attr-defined]
 
+    def _question(
+        self, request: HttpRequest, change: Callable[[], object], credential: VendorCredential | None = None
+    ) -> HttpResponse | None:
+        """What ``change`` would send, in numbers; None where nothing goes out by it, or somebody wants just that."""
+        if questions.is_confirmed(request):
+            return None
+        found = self._foresee(request, change)
+        return self._ask(request, credential, found) if found else None
+
     def _ask(
-        self, request: HttpRequest, credential: VendorCredential, found: list[Preview], secrets: Sequence[str] = ()
+        self,
+        request: HttpRequest,
+        credential: VendorCredential | None,
+        found: list[Preview],
+        secrets: Sequence[str] = (),
     ) -> HttpResponse:
         context = {
             **self.admin_site.each_context(request),
@@ -258,7 +275,10 @@ class VendorCredentialAdmin(admin.ModelAdmin):
         credential = self._posted_to(request, pk)
         if isinstance(credential, HttpResponse):
             return credential
-        self._resume(request, credential)
+        if "back" not in request.POST:
+            if question := self._question(request, lambda: _resume(credential), credential):
+                return question
+            self._resume(request, credential)
         return HttpResponseRedirect(self._page_of(pk))
 
     def declare_view(self, request: HttpRequest, pk: int, status: int) -> HttpResponse:
@@ -270,8 +290,8 @@ class VendorCredentialAdmin(admin.ModelAdmin):
         declared.credential = credential
         if "back" in request.POST:
             return HttpResponseRedirect(self._page_of(pk))
-        if not questions.is_confirmed(request) and (found := self._foresee(request, declared.declare)):
-            return self._ask(request, credential, found)
+        if question := self._question(request, declared.declare, credential):
+            return question
         count = declared.declare()
         wakeups.ring_soon(router.db_for_write(VendorCredential))
         told = _("“%(status)s” is declared now. Orders released: %(count)d.")
@@ -315,7 +335,11 @@ class VendorCredentialAdmin(admin.ModelAdmin):
             return HttpResponseNotAllowed(["POST"])
         if not may_configure(request):
             raise PermissionDenied
-        answer(request)
+        if "back" not in request.POST:
+            is_real = request.POST.get("verb") == "adopt" and insight.installation().is_another
+            if is_real and (question := self._question(request, adopt)):
+                return question
+            answer(request)
         return HttpResponseRedirect(
             reverse("admin:optico_sync_vendorcredential_changelist", current_app=self.admin_site.name)
         )
@@ -332,8 +356,7 @@ class VendorCredentialAdmin(admin.ModelAdmin):
         if insight.installation().is_another:
             messages.error(request, str(credential.explain(OTHER_INSTALLATION).text))
             return
-        credential.resume()
-        credential.save(update_fields=RESUMED_FIELDS)
+        _resume(credential)
         wakeups.ring_soon(router.db_for_write(VendorCredential))
         if credential.is_enabled:
             told = _("%(name)s is sending again.") % {"name": credential}
@@ -383,6 +406,12 @@ def _chosen_vendor(request: HttpRequest) -> Vendor | None:
     if len(known) == 1:
         return known[0]
     return next((vendor for vendor in known if vendor.name == request.GET.get("vendor")), None)
+
+
+def _resume(*credentials: VendorCredential) -> None:
+    for credential in credentials:
+        credential.resume()
+        credential.save(update_fields=RESUMED_FIELDS)
 
 
 def _parked(credential: VendorCredential) -> int:

@@ -39,7 +39,7 @@ from optico_sync.admin.saved_filters import delete, save, shortcuts
 from optico_sync.erase import whole
 from optico_sync.listing import COUNTED, Listing, Page
 from optico_sync.models import Cart, Job, Subject, VendorCredential
-from optico_sync.preview import TYPE_FROM, Preview, preview, to_type
+from optico_sync.preview import TYPE_FROM, Preview, foresee, preview, to_type
 from optico_sync.rehearsal import compare
 from optico_sync.resync import batched
 from optico_sync.selection import Selection
@@ -268,20 +268,7 @@ class OrderAdmin(StandingAdmin):
 
     @admin.action(description=gettext_lazy("Send again"), permissions=["resend"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[Subject]) -> HttpResponse | None:
-        """Many at once are shown beforehand; very many must be confirmed by typing their number."""
-        if matching := self._all_matching(request):
-            return self._ask_all(request, "send_again", matching)
-        subjects = list(queryset[: LIMIT + 1])
-        if not ASK_FROM <= len(subjects) <= LIMIT:
-            self._act("resend", request, subjects)
-            return None
-        must_type = len(subjects) >= TYPE_FROM
-        if self._is_confirmed(request, len(subjects) if must_type else 0):
-            self._act("resend", request, subjects)
-            return None
-        found = preview(batched([subject.key for subject in subjects]), credential_id=chosen_credential(request))
-        title = _("Send %(count)d orders again: what will this do?") % {"count": len(subjects)}
-        return self._ask(request, "send_again", title, to_type=len(subjects) if must_type else 0, found=found)
+        return self._act_or_ask("send_again", request, queryset)
 
     @admin.action(description=gettext_lazy("Hold"), permissions=["resend"])
     def hold(self, request: HttpRequest, queryset: QuerySet[Subject]) -> HttpResponse | None:
@@ -299,12 +286,31 @@ class OrderAdmin(StandingAdmin):
     def send_after_all(self, request: HttpRequest, queryset: QuerySet[Subject]) -> HttpResponse | None:
         return self._act_or_ask("send_after_all", request, queryset)
 
-    def _act_or_ask(self, verb: str, request: HttpRequest, queryset: QuerySet[Subject]) -> HttpResponse | None:
-        """What is ticked at once; all that match by a job, after a question."""
+    def _act_or_ask(self, action: str, request: HttpRequest, queryset: QuerySet[Subject]) -> HttpResponse | None:
+        """What is ticked at once, unless many go out by it; all that match by a job, after a question."""
         if matching := self._all_matching(request):
-            return self._ask_all(request, verb, matching)
-        self._act(verb, request, list(queryset[: LIMIT + 1]))
+            return self._ask_all(request, action, matching)
+        verb = "resend" if action == "send_again" else action
+        subjects = list(queryset[: LIMIT + 1])
+        count = len(subjects)
+        if ASK_FROM <= count <= LIMIT and (found := self._foresee(verb, request, subjects)):
+            number = count if count >= TYPE_FROM or to_type(found) else 0
+            if not self._is_confirmed(request, number):
+                title = _("%(action)s, %(count)d orders: what will this do?")
+                title %= {"action": getattr(self, action).short_description, "count": count}
+                return self._ask(request, action, title, to_type=number, found=found)
+        self._act(verb, request, subjects)
         return None
+
+    def _foresee(self, verb: str, request: HttpRequest, subjects: Sequence[Subject]) -> list[Preview]:
+        """What would go out; nothing by a verb that only keeps orders back."""
+        wanted = chosen_credential(request)
+        if verb == "resend":
+            return preview(batched([subject.key for subject in subjects]), credential_id=wanted)
+        if verb in ("release", "send_after_all"):
+            pks = [subject.pk for subject in subjects]
+            return foresee(lambda: VERBS[verb].run(pks, credential_id=wanted), among=pks)
+        return []
 
     def _act(self, verb: str, request: HttpRequest, subjects: Sequence[Subject]) -> None:
         """In a list narrowed down to one credential, the action is about that credential."""
@@ -340,9 +346,7 @@ class OrderAdmin(StandingAdmin):
         """A job does it, never the request; asked first, since it can be about every order there is."""
         verb, label = _JOBS[action], str(getattr(self, action).short_description)
         count, is_all = matching.count_at_once()
-        found: list[Preview] = []
-        if verb == Job.Verb.SEND:
-            found = jobs.foresee(verb, matching, credential_id=matching.credential_id, limit=LIMIT)
+        found = jobs.foresee(verb, matching, credential_id=matching.credential_id, limit=LIMIT)
         number = count if is_all else max(count, TYPE_FROM)
         if is_all and count < TYPE_FROM and not to_type(found):
             number = 0

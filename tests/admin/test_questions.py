@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from html import unescape
 from typing import Any
@@ -16,18 +17,21 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django.utils.timezone import localtime
 
-from optico_sync.models import DeclaredStatus, RoutingRule, SyncState, VendorCredential
+from optico_sync import jobs
+from optico_sync.models import DeclaredStatus, Installation, RoutingRule, Subject, SyncState, VendorCredential
+from optico_sync.models.installation import Facts
 from optico_sync.preview import foresee
 from optico_sync.relay import relay_all
-from optico_sync.resync import hold
+from optico_sync.resync import hold, withhold
 from tests.admin.test_credentials import typed, url_of
-from tests.helpers import KEY, Vendor, deliver, fill, make_credential, place
+from tests.helpers import KEY, Vendor, deliver, error, fill, make_credential, place
 from tests.oddshop.models import Purchase
 from tests.settings import OPTICO_SYNC
 from tests.test_together import ITEMS, ORDER, account
 
 pytestmark = pytest.mark.django_db
 ASKED = "What will this do?"
+ORDERS = "/admin/optico_sync/subject/"
 
 
 def hidden(html: str) -> dict[str, list[str]]:
@@ -306,3 +310,157 @@ def test_looking_ahead_takes_a_constant_number_of_queries(credential: VendorCred
     with CaptureQueriesContext(connection) as asked:
         foresee(lambda: VendorCredential.objects.update(is_enabled=True))
     assert len(asked) <= 22
+
+
+# what orders wait behind: a hand, a pause, a copy
+
+
+def placed(count: int) -> list[int]:
+    for number in range(count):
+        place(str(number), "confirmed")
+    relay_all()
+    return list(Subject.objects.order_by("pk").values_list("pk", flat=True))
+
+
+def tick(client: Client, verb: str, pks: list[int], **fields: str) -> str:
+    return client.post(ORDERS, {"action": verb, "_selected_action": pks, "index": "0", **fields}, follow=True).text
+
+
+@pytest.mark.parametrize(("keep", "verb"), [(hold, "release"), (withhold, "send_after_all")])
+def test_letting_many_go_tells_what_is_then_sent(
+    operator: Client, credential: VendorCredential, vendor: Vendor, keep: Callable[..., int], verb: str
+) -> None:
+    pks = placed(12)
+    keep(pks)
+    html = tick(operator, verb, pks)
+    assert ASKED.lower() in html and "12 requests are sent." in html and "12 orders become a sale there" in html
+    assert SyncState.objects.filter(is_held=True).count() == 12 and not LogEntry.objects.exists()
+    tick(operator, verb, pks, confirmed="yes")
+    deliver(credential, sender=vendor)
+    assert len(vendor.forms) == 12 and LogEntry.objects.count() == 12
+
+
+def test_what_was_refused_is_foreseen_too(operator: Client, credential: VendorCredential, vendor: Vendor) -> None:
+    pks = placed(10)
+    deliver(credential, sender=Vendor(lambda form: error("Missing required parameter")))
+    assert "10 requests are sent." in tick(operator, "release", pks)
+    tick(operator, "release", pks, confirmed="yes")
+    deliver(credential, sender=vendor)
+    assert len(vendor.forms) == 10
+
+
+@pytest.mark.parametrize(("count", "verb"), [(9, "release"), (12, "hold"), (12, "withhold")])
+def test_few_and_what_lets_nothing_go_are_not_asked(
+    operator: Client, credential: VendorCredential, count: int, verb: str
+) -> None:
+    pks = placed(count)
+    if verb == "release":
+        hold(pks)
+    assert ASKED.lower() not in tick(operator, verb, pks).lower()
+    assert SyncState.objects.filter(is_held=verb != "release").count() == count
+
+
+def test_only_what_is_ticked_is_looked_at(operator: Client, credential: VendorCredential) -> None:
+    pks = placed(12)
+    hold(pks)
+    other = make_credential(name="other")
+    assert "10 requests are sent." in tick(operator, "release", pks[:10])
+    off(credential)
+    # Nothing leaves by it, so nothing is asked.
+    assert "Released: 10" in tick(operator, "release", pks[:10])
+    assert not SyncState.objects.filter(credential=other).exists()
+
+
+def test_very_many_let_go_are_typed(
+    operator: Client, credential: VendorCredential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optico_sync.preview.TYPE_FROM", 10)
+    pks = placed(11)
+    hold(pks)
+    assert "To confirm, type 11:" in tick(operator, "release", pks)
+    assert "Type the number of orders to confirm." in tick(operator, "release", pks, confirmed="yes", typed="10")
+    assert SyncState.objects.filter(is_held=True).count() == 11
+    assert "Released: 11" in tick(operator, "release", pks, confirmed="yes", typed="11")
+
+
+def test_all_that_match_are_shown_before_they_are_let_go(
+    operator: Client, credential: VendorCredential, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optico_sync.admin.orders.OrderAdmin.list_per_page", 2)
+    hold(placed(3))
+    asked = {"action": "release", "_selected_action": "0", "select_across": "1"}
+    html = operator.post(f"{ORDERS}?state=held", asked, follow=True).text
+    assert "Release: all 3 orders that match?" in html and "3 requests are sent." in html and "Release them" in html
+    assert SyncState.objects.filter(is_held=True).count() == 3
+    operator.post(f"{ORDERS}?state=held", {**asked, "confirmed": "yes"})
+    jobs.work()
+    deliver(credential, sender=vendor)
+    assert len(vendor.forms) == 3
+
+
+@pytest.fixture
+def paused(credential: VendorCredential) -> VendorCredential:
+    """Its key was refused, and three orders wait."""
+    placed(3)
+    credential.pause("key_refused", "Invalid API key", timezone.now())
+    credential.save()
+    return credential
+
+
+def is_paused() -> bool:
+    return bool(VendorCredential.objects.get().paused_at)
+
+
+def test_a_new_key_tells_what_waited_for_it(owner: Client, paused: VendorCredential, vendor: Vendor) -> None:
+    response = switch_on(owner, paused, secret_key="cust_a_new_key_77")
+    html = response.content.decode()
+    assert ASKED in html and "3 requests are sent." in html and "cust_a_new_key_77" not in html
+    assert is_paused() and not LogEntry.objects.exists()
+    go_on(owner, url_of(paused), response)
+    assert VendorCredential.objects.get().secrets == {"key": "cust_a_new_key_77"}
+    deliver(VendorCredential.objects.get(), sender=vendor)
+    assert len(vendor.forms) == 3
+
+
+def test_a_new_key_for_which_nothing_waited_is_not_asked_about(owner: Client, credential: VendorCredential) -> None:
+    placed(3)
+    assert switch_on(owner, credential, secret_key="cust_a_new_key_77").status_code == 302
+
+
+def test_resuming_tells_what_waited(owner: Client, paused: VendorCredential) -> None:
+    url = url_of(paused, "resume/")
+    response = owner.post(url)
+    assert "3 requests are sent." in response.content.decode() and is_paused()
+    owner.post(url, {"back": "yes"})
+    assert is_paused() and not LogEntry.objects.exists()
+    assert "is sending again." in go_on(owner, url, response) and not is_paused()
+
+
+def test_resuming_from_the_list_tells_it_too(owner: Client, paused: VendorCredential) -> None:
+    url = "/admin/optico_sync/vendorcredential/"
+    response = owner.post(url, {"action": "resume", "_selected_action": [paused.pk], "index": "0"})
+    assert "3 requests are sent." in response.content.decode() and is_paused()
+    owner.post(url, {**hidden(response.content.decode()), "back": "yes"})
+    assert is_paused()
+    assert "is sending again." in go_on(owner, url, response) and not is_paused()
+
+
+@pytest.mark.parametrize("has_worker", [False, True])
+def test_adopting_a_copy_tells_what_waited(
+    owner: Client, credential: VendorCredential, vendor: Vendor, has_worker: bool
+) -> None:
+    placed(3)
+    Installation.record(Facts(database="db.example", address="postgresql://db.example:5432/shop"))
+    if has_worker:
+        deliver(credential, sender=vendor)
+        assert is_paused()
+    url = "/admin/optico_sync/vendorcredential/installation/"
+    response = owner.post(url, {"verb": "adopt"})
+    html = response.content.decode()
+    assert ASKED in html and "3 requests are sent." in html
+    assert Installation.compare().is_another and not LogEntry.objects.exists()
+    owner.post(url, {"verb": "adopt", "back": "yes"})
+    assert Installation.compare().is_another
+    assert "This is the real installation now" in go_on(owner, url, response)
+    deliver(VendorCredential.objects.get(), sender=vendor)
+    assert len(vendor.forms) == 3

@@ -109,6 +109,8 @@ def test_a_refused_key_is_repaired(owner: Owner, account: VendorCredential, opti
     owner.press(account.name, within=owner.page.locator(".sync-strip"))
     owner.fill("Customer API key", NEW_KEY)
     owner.press("Save")
+    owner.sees("What will this do?")
+    owner.press("Go on")
     work()
     owner.open(OVERVIEW)
     owner.sees("in step")
