@@ -44,6 +44,7 @@ _VERBS = {
     Job.Verb.RELEASE: resync.release,
     Job.Verb.WITHHOLD: resync.withhold,
     Job.Verb.SEND_AFTER_ALL: resync.send_after_all,
+    Job.Verb.CONFIRM: resync.confirm,
 }
 #: What they did, in words.
 _DONE = {
@@ -51,6 +52,7 @@ _DONE = {
     Job.Verb.RELEASE: gettext_lazy("Released: %(count)d."),
     Job.Verb.WITHHOLD: gettext_lazy("Not sent from now on: %(count)d."),
     Job.Verb.SEND_AFTER_ALL: gettext_lazy("Sent after all: %(count)d."),
+    Job.Verb.CONFIRM: gettext_lazy("Confirmed to be at the vendor: %(count)d."),
 }
 _WITHDRAWN_FIELDS = [*resync.RESENT_FIELDS, "repeats", "lease"]
 
@@ -223,7 +225,7 @@ def _record(
 
 
 def _do(job: Job, using: str) -> int:
-    """Hold or release one chunk."""
+    """One chunk of what sends nothing by itself."""
     keys, cursor = Selection.of_json(job.selection).chunk(job.cursor)
     with transaction.atomic(using=using):
         subjects = Subject.objects.using(using).filter(kind=Subject.Kind.ORDER, key__in=keys)

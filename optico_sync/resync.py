@@ -1,6 +1,8 @@
 """What an operator can do about orders: send again, hold, release, and decide what is not sent.
 
-Carts need nobody: the next change replaces them. Each verb works through its subjects in chunks of its own
+Carts need nobody: the next change replaces them, what is over is not told any more, and no customer is written to
+because of one. A decision against one cart would end with it, and the visitor's next cart be told again: who wants none
+told switches them off for the whole credential. Each verb works through its subjects in chunks of its own
 transactions, with rows locked in one order, and has the engine woken at once where it leaves something to send.
 """
 

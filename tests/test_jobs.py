@@ -344,6 +344,17 @@ def test_a_job_of_the_list_means_what_matched_when_it_was_asked(credential: Any)
     assert fresh(job).total == 2
 
 
+def test_what_is_at_the_vendor_is_confirmed_for_all_that_match(credential: Any, vendor: Vendor) -> None:
+    for number in range(3):
+        place(str(number), "confirmed")
+    relay_all()
+    SyncState.objects.update(state=State.REFUSED, reason="ambiguous", due_at=None)
+    job = begin(Selection(reason="ambiguous", newest_id=jobs.newest_id()), verb=Job.Verb.CONFIRM)
+    run(credential, sender=vendor)
+    assert jobs.account(fresh(job)) == ["3 of 3 orders were looked at.", "Confirmed to be at the vendor: 3."]
+    assert six(credential) == {State.IN_SYNC: 3} and not vendor.forms
+
+
 def test_very_many_are_counted_by_the_job_and_not_by_who_asks(
     credential: Any, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ _JOBS = {
     "release": Job.Verb.RELEASE,
     "withhold": Job.Verb.WITHHOLD,
     "send_after_all": Job.Verb.SEND_AFTER_ALL,
+    "confirm": Job.Verb.CONFIRM,
 }
 
 
@@ -254,7 +255,7 @@ class OrderAdmin(StandingAdmin):
     list_display = ["order", "shop_status", "attributed", "standing", "changed"]
     search_fields = ["reference"]
     search_help_text = gettext_lazy("The order's number or its beginning, or its exact key in the shop.")
-    actions = ["send_again", "hold", "release", "withhold", "send_after_all"]
+    actions = ["send_again", "hold", "release", "withhold", "send_after_all", "confirm"]
 
     @admin.display(description=gettext_lazy("order"))
     def order(self, subject: Subject) -> str:
@@ -285,6 +286,10 @@ class OrderAdmin(StandingAdmin):
     @admin.action(description=gettext_lazy("Send after all"), permissions=["resend"])
     def send_after_all(self, request: HttpRequest, queryset: QuerySet[Subject]) -> HttpResponse | None:
         return self._act_or_ask("send_after_all", request, queryset)
+
+    @admin.action(description=gettext_lazy("It is there"), permissions=["resend"])
+    def confirm(self, request: HttpRequest, queryset: QuerySet[Subject]) -> HttpResponse | None:
+        return self._act_or_ask("confirm", request, queryset)
 
     def _act_or_ask(self, action: str, request: HttpRequest, queryset: QuerySet[Subject]) -> HttpResponse | None:
         """What is ticked at once, unless many go out by it; all that match by a job, after a question."""

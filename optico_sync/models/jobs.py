@@ -44,6 +44,8 @@ class Job(models.Model):
         RELEASE = "release", _("release")
         WITHHOLD = "withhold", _("do not send")
         SEND_AFTER_ALL = "send_after_all", _("send after all")
+        #: Somebody looked: what was sent without a clear answer is at the vendor.
+        CONFIRM = "confirm", _("it is there")
 
     class State(models.TextChoices):
         #: Nobody has begun yet.

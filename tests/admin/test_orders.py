@@ -366,6 +366,14 @@ def test_do_not_send_and_send_after_all(operator: Client, refused: Subject, in_s
     assert not SyncState.objects.filter(is_withheld=True).exists()
 
 
+def test_it_is_there(operator: Client, refused: Subject, in_sync: Subject) -> None:
+    assert "Nothing to confirm: only where no clear answer came." in act(operator, "confirm", refused)
+    SyncState.objects.filter(subject=refused).update(reason="ambiguous")
+    assert "Confirmed to be at the vendor: 1 (orders chosen: 2)." in act(operator, "confirm", refused, in_sync)
+    assert set(SyncState.objects.values_list("state", "reason")) == {("in_sync", "confirmed"), ("in_sync", "")}
+    assert {entry.get_change_message().split(".")[0] for entry in LogEntry.objects.all()} == {"It is there"}
+
+
 def test_action_is_about_the_credential_that_is_filtered(operator: Client, in_sync: Subject) -> None:
     second = make_credential(name="Second")
     resync.resend([in_sync.pk])
@@ -455,13 +463,13 @@ def test_of_very_many_that_match_the_question_says_that_there_are_more(
     assert Job.objects.get().total == 5
 
 
-@pytest.mark.parametrize(("verb", "word"), [("hold", "Hold"), ("release", "Release")])
+@pytest.mark.parametrize(("verb", "word"), [("hold", "Hold"), ("release", "Release"), ("confirm", "It is there")])
 def test_holding_and_releasing_all_that_match_are_jobs_too(
     operator: Client, matching: list[Subject], verb: str, word: str
 ) -> None:
     asked = {"action": verb, "_selected_action": "0", "select_across": "1"}
     html = operator.post(f"{URL}?q=M", asked, follow=True).text
-    assert f"{word}: all 5 orders that match?" in html and f"{word} them" in html
+    assert f"{word}: all 5 orders that match?" in html and {"confirm": "They are"}.get(verb, f"{word} them") in html
     operator.post(f"{URL}?q=M", {**asked, "confirmed": "yes", "typed": "5"})
     (job,) = Job.objects.all()
     assert (job.verb, job.total, job.credential) == (verb, 5, None)

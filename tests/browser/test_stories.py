@@ -202,7 +202,7 @@ def test_many_orders_are_previewed_and_sent_again(
         box.check()
     owner.page.select_option("select[name=action]", label=owner.say("Send again"))
     owner.press("Go")
-    owner.sees("Send %(count)d orders again: what will this do?", count=12)
+    owner.sees("%(action)s, %(count)d orders: what will this do?", action=owner.say("Send again"), count=12)
     assert len(optico.journal()) == heard
     owner.press("Send them again")
     owner.sees("Sends queued: %(count)d (orders chosen: %(orders)d).", count=12, orders=12)
