@@ -134,7 +134,7 @@ def test_pages_are_french(pages: dict[str, str]) -> None:
     for name, shown in {
         "list": [
             "Commandes : où en est chacune",
-            "refusée",
+            "refus",
             "à jour",
             "a accepté « confirmed » · vente",
             "2 commandes",

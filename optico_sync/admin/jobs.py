@@ -133,11 +133,11 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("job"))
     def name(self, job: Job) -> str:
-        return f"{job.pk}: {job.get_verb_display()}"
+        return _("%(number)d: %(verb)s") % {"number": job.pk, "verb": job.get_verb_display()}
 
     @admin.display(description=gettext_lazy("vendor credential"))
     def vendor(self, job: Job) -> str:
-        return job.credential.name if job.credential else _("all")
+        return job.credential.name if job.credential else _("all of them")
 
     @admin.display(description=gettext_lazy("state"))
     def standing(self, job: Job) -> SafeString:

@@ -30,11 +30,11 @@ class WorkerList(ChangeList):
 
 @admin.register(Worker)
 class WorkerAdmin(ReadOnlyAdmin):
-    list_display = ["name", "engine", "state", "heartbeat", "started_at", "delivered"]
+    list_display = ["name", "how", "state", "heartbeat", "started_at", "delivered"]
     list_display_links = None
     sortable_by = ()
     ordering = ["-beat_at"]
-    fields = ["name", "engine", "state", "heartbeat", "started_at", "stopped_at", "delivered"]
+    fields = ["name", "how", "state", "heartbeat", "started_at", "stopped_at", "delivered"]
 
     class Media:
         css = CSS
@@ -50,6 +50,10 @@ class WorkerAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return super().changelist_view(request, {"title": _("Delivery workers"), **(extra_context or {})})
+
+    @admin.display(description=gettext_lazy("engine"))
+    def how(self, worker: Worker) -> str:
+        return _("built in") if worker.engine == "embedded" else worker.engine
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, worker: Worker) -> SafeString:

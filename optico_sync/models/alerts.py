@@ -126,7 +126,8 @@ class Alert(models.Model):
         ]
 
     def __str__(self) -> str:
-        return ": ".join(filter(None, [self.credential.name if self.credential else "", self.get_kind_display()]))
+        what = self.get_kind_display()
+        return str(_("%(name)s: %(what)s") % {"name": self.credential.name, "what": what}) if self.credential else what
 
     def stage_at(self, now: datetime) -> int:
         """The stage that is due at ``now``."""

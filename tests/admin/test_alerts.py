@@ -109,5 +109,5 @@ def test_the_page_shows_what_is_wrong(alerter: Client, credential: Any) -> None:
     Notice.objects.create(channel="mail", message={"subject": "S <b>"}, created_at=now, error="TimeoutError")
     save(alerter)
     html = alerter.get(PAGE).content.decode()
-    assert "“&lt;Layaway&gt;”" in html and "S &lt;b&gt;" in html
+    assert "<q>&lt;Layaway&gt;</q>" in html and "S &lt;b&gt;" in html
     assert "TimeoutError" in html and "given up" in html
