@@ -19,7 +19,6 @@ from optico_sync.exceptions import Unreadable
 from optico_sync.models import Attempt, DeclaredStatus, OutboxEvent, Subject, SyncState, VendorCredential
 from optico_sync.models.bulk import upsert
 from optico_sync.models.clock import database_now
-from optico_sync.selection import Selection
 from optico_sync.shops import get_shop
 from optico_sync.snapshot import OrderSnapshot
 
@@ -36,14 +35,6 @@ _CONFIRMED_FIELDS = [
     "state", "reason", "detail", "queue", "tried", "refused_status", "answered_generation", "is_forced", "attempts",
     "doubts", "repeats", "sent_status", "accepted_status", "accepted_is_sale", "delivered_at", "due_at",
 ]  # fmt: skip
-
-
-def resend_selected(selection: Selection) -> Iterator[int]:
-    """Send the orders of ``selection`` again; yields the number of orders of each chunk as it is queued."""
-    for keys in selection.chunks():
-        subjects = know(keys)
-        resend([subject.pk for subject in subjects], credential_id=selection.credential_id)
-        yield len(keys)
 
 
 def resend(subject_ids: Collection[int], *, credential_id: int | None = None) -> int:

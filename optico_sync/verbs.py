@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
+from django.db import models
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from optico_sync import resync
 from optico_sync.erase import erase
 from optico_sync.models import Subject, VendorCredential
+from optico_sync.selection import Selection
 
 #: Django's own word for it, which cannot be imported where its admin is not installed.
 CHANGE = 2
@@ -91,32 +93,45 @@ def do(name: str, subjects: Sequence[Subject], *, user: Any, credential: VendorC
     told = str(verb.done if count else verb.idle) % {"count": count, "orders": len(subjects)}
     if credential:
         told = f"{credential.name}: {told}"
-    _log(user, subjects, f"{verb.label}. {told}")
+    log(user, subjects, f"{verb.label}. {told}")
     return Done(count=count, told=told)
 
 
-def erase_by_hand(subject: Subject, *, user: Any) -> str:
-    """The same for what cannot be undone: forget whose ``subject`` is. Returns what was erased, in words."""
+def resend_selected(selection: Selection, *, user: Any = None) -> Iterator[int]:
+    """Send the orders of ``selection`` again; yields the number of orders of each chunk as it is queued."""
+    credentials = VendorCredential.objects.defer("sealed_secrets")
+    credential = credentials.get(pk=selection.credential_id) if selection.credential_id else None
+    for keys in selection.chunks():
+        do("resend", resync.know(keys), user=user, credential=credential)
+        yield len(keys)
+
+
+def erase_by_hand(subjects: Sequence[Subject], *, user: Any) -> str:
+    """The same for what cannot be undone: forget whose ``subjects`` are. Returns what was erased, in words."""
     words = _("Erased: orders %(orders)d, carts %(carts)d, attempts %(attempts)d, captured changes %(changes)d.")
-    told = str(words) % asdict(erase([subject.pk]))
-    _log(user, [subject], told)
+    told = str(words) % asdict(erase([subject.pk for subject in subjects]))
+    log(user, subjects, told)
     return told
 
 
-def _log(user: Any, subjects: Sequence[Subject], message: str) -> None:
+def log(user: Any, objects: Sequence[models.Model], message: str) -> None:
+    """Write to Django's admin log that ``user`` did this to ``objects`` of one kind; nothing without a user.
+
+    An order's time line shows what is written of it.
+    """
     # A shop may use the API without the admin, and recognise callers that are no users of its own.
-    if not (apps.is_installed("django.contrib.admin") and isinstance(user, get_user_model())):
+    if not (objects and apps.is_installed("django.contrib.admin") and isinstance(user, get_user_model())):
         return
     entries = apps.get_model("admin", "LogEntry")
-    kind = ContentType.objects.get_for_model(Subject)
+    kind = ContentType.objects.get_for_model(objects[0])
     entries.objects.bulk_create(
         entries(
             user_id=user.pk,
             content_type=kind,
-            object_id=str(subject.pk),
-            object_repr=str(subject)[:200],
+            object_id=str(one.pk),
+            object_repr=str(one)[:200],
             action_flag=CHANGE,
             change_message=message,
         )
-        for subject in subjects
+        for one in objects
     )

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
 
 from optico_sync import jobs
@@ -51,6 +52,18 @@ def test_it_reports_what_was_delivered(worker: Vendor) -> None:
     assert "Started job 1: Optico." in told.replace(f"job {Job.objects.get().pk}", "job 1")
     assert "backfill, Optico: finished." in told and "The vendor has 250 orders." in told
     assert len(worker.forms) == 250
+
+
+def test_who_starts_and_stops_it_is_in_the_log(credential: Any, django_user_model: Any) -> None:
+    django_user_model.objects.create_user("anna")
+    old_orders(3)
+    backfill("--yes", "--no-wait", "--as", "anna")
+    job = Job.objects.get()
+    backfill("--pause", str(job.pk), "--as", "anna")
+    assert job.asked_by == "anna"
+    log = LogEntry.objects.order_by("pk").values_list("user__username", "object_id", "change_message")
+    assert [line[:2] for line in log] == [("anna", str(job.pk))] * 2
+    assert [line[2].split(":")[0] for line in log] == ["waiting", "paused"]
 
 
 def test_it_says_when_some_were_refused_and_exits_1(worker: Vendor, capsys: pytest.CaptureFixture) -> None:

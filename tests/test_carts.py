@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from optico_sync import capture, resync
+from optico_sync import capture, resync, verbs
 from optico_sync.models import OutboxEvent, RoutingRule, Subject, SyncState
 from optico_sync.relay import relay_all
 from optico_sync.selection import Selection
@@ -209,7 +209,7 @@ def test_operators_verbs_leave_carts_alone(credential: Any, vendor: Vendor) -> N
     trolley = fill(visit_id=VISIT)
     deliver(credential, sender=vendor)
     vendor.forms.clear()
-    assert list(resync.resend_selected(Selection(state="in_sync"))) == []
+    assert list(verbs.resend_selected(Selection(state="in_sync"))) == []
     assert resync.resend([subject_of(trolley).pk]) == 0
     deliver(credential, sender=vendor)
     assert vendor.forms == []

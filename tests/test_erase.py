@@ -7,6 +7,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
 
 from optico_sync import capture, insight, resync
@@ -275,10 +276,10 @@ def test_the_command_erases_and_names_the_vendors(purchase: Purchase, cart: Any)
     assert run("1001", "--dry-run").startswith("Would erase 1 orders and 1 carts.\n")
     assert subject().erased_at is None
     first, second, *held = run("1001").splitlines()
-    assert first.startswith("Erased 1 orders, 1 carts, 2 attempts and ")
+    assert first.startswith("Erased: orders 1, carts 1, attempts 2, captured changes ")
     assert second == "Ask the support of these vendors to erase what they hold:"
     assert [line.split(", last")[0] for line in held] == ["  Optico: order 1001", f"  Optico: cart {cart.pk}"]
-    assert run("--key", str(purchase.pk)).startswith("Erased 0 orders, 0 carts, 0 attempts and 0 captured changes.")
+    assert run("--key", str(purchase.pk)).startswith("Erased: orders 0, carts 0, attempts 0, captured changes 0.")
 
 
 def test_the_command_erases_all_or_nothing(purchase: Purchase) -> None:
@@ -292,9 +293,19 @@ def test_the_command_erases_all_or_nothing(purchase: Purchase) -> None:
     assert not Subject.objects.exclude(erased_at=None).exists()
 
 
+def test_who_erased_by_the_command_is_in_the_log(purchase: Purchase, django_user_model: Any) -> None:
+    django_user_model.objects.create_user("anna")
+    with pytest.raises(CommandError, match="There is no user 'ghost'"):
+        run("1001", "--as", "ghost")
+    assert subject().erased_at is None
+    run("1001", "--as", "anna")
+    (entry,) = LogEntry.objects.all()
+    assert (entry.user.username, entry.object_repr) == ("anna", "1001") and "Erased: orders 1" in entry.change_message
+
+
 def test_an_order_of_a_moment_ago_is_known(credential: Any) -> None:
     place("1001", "confirmed")
-    assert run("1001").startswith("Erased 1 orders")
+    assert run("1001").startswith("Erased: orders 1")
 
 
 def test_an_erased_order_does_not_count_as_unattributed(purchase: Purchase) -> None:

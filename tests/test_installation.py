@@ -8,6 +8,8 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.db import connection
@@ -261,7 +263,9 @@ def test_the_command_says_what_differs_and_fails_on_a_copy(restored: None, out: 
         call_command("optico_installation", stdout=out)
     assert "(recorded: another)" in out.getvalue()
     call_command("optico_installation", "--stay-off", stdout=out)
-    call_command("optico_installation", "--adopt", stdout=out)
+    User.objects.create_user("anna")
+    call_command("optico_installation", "--adopt", "--as", "anna", stdout=out)
+    assert LogEntry.objects.get().change_message == "Adopted. Credentials that go on sending: 0."
     call_command("optico_installation", stdout=out)
     assert out.getvalue().endswith("Nothing is held.\n")
 

@@ -15,9 +15,9 @@ from django.utils import timezone
 from optico_sync.models import OutboxEvent, StatusMapping, Subject, SyncState
 from optico_sync.preview import Preview, preview
 from optico_sync.relay import relay_all
-from optico_sync.resync import resend_selected
 from optico_sync.selection import Selection
 from optico_sync.shops import get_shop
+from optico_sync.verbs import resend_selected
 from tests.helpers import Vendor, deliver, error, make_credential, place, reply, state_of
 from tests.oddshop.models import Purchase
 from tests.settings import OPTICO_SYNC

@@ -7,8 +7,10 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -200,3 +202,28 @@ def test_a_resend_takes_a_constant_number_of_statements(credential: Any, vendor:
             assert resend(subjects) == size
         counts.append(len(captured))
     assert counts[1] - counts[0] <= pieces(40, SyncState)
+
+
+# whose deed it is
+
+
+def test_who_sends_again_is_in_the_log_and_on_the_time_line(
+    credential: Any, vendor: Vendor, admin_client: Client
+) -> None:
+    place("1001", "confirmed")
+    deliver(credential, sender=vendor)
+    resync("1001", "--as", "admin")
+    (entry,) = LogEntry.objects.all()
+    assert (entry.user.username, entry.object_repr) == ("admin", "1001")
+    assert entry.change_message == "Send again. Sends queued: 1 (orders chosen: 1)."
+    page = admin_client.get(f"/admin/optico_sync/subject/{entry.object_id}/change/").content.decode()
+    assert "By admin: Send again." in " ".join(page.split())
+
+
+def test_nobody_unknown_sends_anything_again(credential: Any) -> None:
+    place("1001", "confirmed")
+    with pytest.raises(CommandError, match="There is no user 'ghost'"):
+        resync("1001", "--as", "ghost")
+    assert not SyncState.objects.filter(is_forced=True).exists()
+    resync("1001")
+    assert not LogEntry.objects.exists()

@@ -33,7 +33,7 @@ from django.test import Client, override_settings
 from optico_sync import capture, triggers
 from optico_sync.models import Attempt, OutboxEvent, Subject, SyncState
 from optico_sync.relay import relay_all
-from optico_sync.resync import resend_selected
+from optico_sync.verbs import resend_selected
 from optico_sync.selection import Selection
 from optico_sync.sweep import sweep
 from tests.helpers import Vendor, deliver, make_credential, move, place, state_of

@@ -454,7 +454,7 @@ class OrderAdmin(StandingAdmin):
         subject = get_object_or_404(self.get_queryset(request), pk=subject_id)
         if request.method == "POST":
             if request.POST.get("typed", "").strip() == str(subject):
-                messages.success(request, erase_by_hand(subject, user=request.user))
+                messages.success(request, erase_by_hand([subject], user=request.user))
                 return HttpResponseRedirect(request.path)
             messages.error(request, _("Type the order's number to confirm."))
         everything = whole([subject])

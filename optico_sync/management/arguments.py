@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
@@ -35,6 +37,24 @@ def credential_named(name: str | None) -> int | None:
         known = ", ".join(VendorCredential.objects.values_list("name", flat=True)) or "none"
         raise CommandError(f"There is no credential {name!r}. Known: {known}.")
     return credential
+
+
+def add_operator(parser: ArgumentParser) -> None:
+    """``--as``: whose deed it is. Django's admin log knows no deed without a user."""
+    parser.add_argument(
+        "--as", dest="operator", metavar="USERNAME", help="who does it, for Django's admin log and the time line"
+    )
+
+
+def operator_named(name: str | None) -> Any:
+    """The user of that name; None where nobody was named."""
+    if name is None:
+        return None
+    users = get_user_model()
+    try:
+        return users._default_manager.get_by_natural_key(name)
+    except users.DoesNotExist:
+        raise CommandError(f"There is no user {name!r}. Nothing was done.") from None
 
 
 def told(found: Iterable[Preview]) -> Iterator[str]:

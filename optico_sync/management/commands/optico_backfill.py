@@ -14,11 +14,12 @@ from tqdm import tqdm
 
 from optico_sync import insight, jobs
 from optico_sync.exceptions import ConfigurationError
-from optico_sync.management.arguments import credential_named, moment, told
+from optico_sync.management.arguments import add_operator, credential_named, moment, operator_named, told
 from optico_sync.models import Job
 from optico_sync.preview import Preview, to_type
 from optico_sync.relay import relay_all
 from optico_sync.selection import Selection
+from optico_sync.verbs import log
 
 #: Seconds between two looks, and between two lines where there is no terminal.
 LOOK = 0.5
@@ -42,6 +43,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--before-start", action="store_true", help="also orders from before the credential's start date"
         )
+        add_operator(parser)
         parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
         parser.add_argument("--yes", action="store_true", help="do not ask, however many orders or mails it is about")
         waits = parser.add_mutually_exclusive_group()
@@ -54,6 +56,7 @@ class Command(BaseCommand):
         what.add_argument("--cancel", type=int, metavar="JOB", help="send nothing more of it, for good")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        self._operator = operator_named(options["operator"])
         try:
             if options["list"]:
                 self._list()
@@ -63,7 +66,8 @@ class Command(BaseCommand):
                 self._move(options["cancel"], "cancel", "cancelled")
             elif options["resume"]:
                 job = _find(options["resume"])
-                job.resume()
+                if job.resume():
+                    self._log([job])
                 self._follow([job], wait=options["wait"])
             else:
                 self._start(options)
@@ -97,7 +101,9 @@ class Command(BaseCommand):
             return
         if not options["yes"]:
             self._confirm(found)
-        started = jobs.start(Job.Verb.BACKFILL, selection, by="optico_backfill", **asked)
+        by = self._operator.get_username() if self._operator else "optico_backfill"
+        started = jobs.start(Job.Verb.BACKFILL, selection, by=by, **asked)
+        self._log(started)
         self.stdout.write("\n" + "\n".join(f"Started job {job.pk}: {job.credential}." for job in started))
         self._follow(started, wait=options["wait"])
 
@@ -184,8 +190,13 @@ class Command(BaseCommand):
         job = _find(job_id)
         if not getattr(job, verb)():
             raise CommandError(f"Job {job.pk} is {job.get_state_display()}: it cannot be {done}.")
+        self._log([job])
         jobs.work()
         self._tell(_find(job_id))
+
+    def _log(self, asked: Sequence[Job]) -> None:
+        for job in asked:
+            log(self._operator, [job], " ".join([f"{job.get_state_display()}:", *jobs.account(job)]))
 
 
 class _Lines:

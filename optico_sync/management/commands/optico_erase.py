@@ -12,9 +12,11 @@ from django.db.models import Q
 from django.utils.timezone import localtime
 
 from optico_sync import insight
-from optico_sync.erase import erase, whole
+from optico_sync.erase import whole
+from optico_sync.management.arguments import add_operator, operator_named
 from optico_sync.models import Subject
 from optico_sync.relay import relay_all
+from optico_sync.verbs import erase_by_hand
 
 
 class Command(BaseCommand):
@@ -26,9 +28,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("references", nargs="*", metavar="REFERENCE", help="order references (numbers)")
         parser.add_argument("--key", action="append", default=[], metavar="KEY", help="primary key of an order; repeat")
+        add_operator(parser)
         parser.add_argument("--dry-run", action="store_true", help="say whom to ask, and erase nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        operator = operator_named(options["operator"])
         relay_all()
         orders = self._orders(options["references"], options["key"])
         everything = whole(orders)
@@ -36,11 +40,7 @@ class Command(BaseCommand):
         if options["dry_run"]:
             self.stdout.write(f"Would erase {len(orders)} orders and {len(everything) - len(orders)} carts.")
         else:
-            done = erase([order.pk for order in orders])
-            self.stdout.write(
-                f"Erased {done.orders} orders, {done.carts} carts, {done.attempts} attempts and {done.changes} "
-                "captured changes."
-            )
+            self.stdout.write(erase_by_hand(orders, user=operator))
         if holders:
             self.stdout.write("Ask the support of these vendors to erase what they hold:")
         for holder in holders:

@@ -9,8 +9,10 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
 from optico_sync.installation import SANDBOX_URL, adopt, stay_off, use_sandbox
+from optico_sync.management.arguments import add_operator, operator_named
 from optico_sync.models import Installation
 from optico_sync.models.installation import SIGNS, Comparison
+from optico_sync.verbs import log
 
 
 class Command(BaseCommand):
@@ -27,32 +29,35 @@ class Command(BaseCommand):
             help=f"this is a copy: forget every live key and send to the sandbox ({SANDBOX_URL})",
         )
         answers.add_argument("--stay-off", action="store_true", help="this is a copy that sends nothing: ask no more")
+        add_operator(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        operator = operator_named(options["operator"])
         found = Installation.compare()
         wanted = options["adopt"] or options["sandbox"] or options["stay_off"]
         if found.is_another and wanted:
-            self._answer(options)
+            told = self._answer(options)
+            self.stdout.write(told)
+            log(operator, list(Installation.objects.all()), told)
             return
         self._show(found)
         if found.is_another:
             raise CommandError("Nothing is sent. Choose --adopt, --sandbox or --stay-off.")
         self.stdout.write("Nothing is held." if found.record else "Not recorded yet: the first worker does that.")
 
-    def _answer(self, options: dict[str, Any]) -> None:
+    def _answer(self, options: dict[str, Any]) -> str:
+        """Do it; returns what was done, in words."""
         if options["adopt"]:
-            self.stdout.write(f"Adopted. Credentials that go on sending: {adopt()}.")
-        elif options["stay_off"]:
+            return f"Adopted. Credentials that go on sending: {adopt()}."
+        if options["stay_off"]:
             stay_off()
-            self.stdout.write("This copy stays off.")
-        else:
-            try:
-                off = use_sandbox(options["sandbox"])
-            except ValidationError as error:
-                raise CommandError(" ".join(error.messages)) from error
-            self.stdout.write("Every credential sends to the sandbox now; the live keys are gone from this copy.")
-            for name in off:
-                self.stdout.write(f"{name}: switched off, for want of a sandbox.")
+            return "This copy stays off."
+        try:
+            off = use_sandbox(options["sandbox"])
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from error
+        told = "Every credential sends to the sandbox now; the live keys are gone from this copy."
+        return "\n".join([told, *(f"{name}: switched off, for want of a sandbox." for name in off)])
 
     def _show(self, found: Comparison) -> None:
         """Each sign, here and as recorded."""

@@ -10,11 +10,12 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from optico_sync.exceptions import ConfigurationError
+from optico_sync.management.arguments import add_operator, operator_named
 from optico_sync.models import Reconciliation, VendorCredential
 from optico_sync.reconcile import Result, reconcile
 from optico_sync.relay import relay_all
-from optico_sync.resync import resend_selected
 from optico_sync.selection import CHUNK, Selection
+from optico_sync.verbs import resend_selected
 
 DRIFT, UNREAD = 1, 2
 
@@ -33,8 +34,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--credential", metavar="NAME", help="only this vendor credential")
         parser.add_argument("--repair", action="store_true", help="queue the drifted orders to be sent again")
+        add_operator(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        self._operator = operator_named(options["operator"])
         credentials = self._chosen(options["credential"])
         try:
             relay_all()
@@ -81,7 +84,7 @@ class Command(BaseCommand):
         )
         self._write_table(run)
         if repair:
-            self.stdout.write(f"Queued {_repair(credential, result)} orders to be sent again.")
+            self.stdout.write(f"Queued {_repair(credential, result, self._operator)} orders to be sent again.")
         return run
 
     def _write_table(self, run: Reconciliation) -> None:
@@ -97,11 +100,11 @@ class Command(BaseCommand):
             self.stdout.write(f"... and {run.drifted - shown} orders more.")
 
 
-def _repair(credential: VendorCredential, result: Result) -> int:
+def _repair(credential: VendorCredential, result: Result, operator: Any) -> int:
     count = 0
     for first in range(0, len(result.keys), CHUNK):
         selection = Selection(keys=result.keys[first : first + CHUNK], credential_id=credential.pk)
-        count += sum(resend_selected(selection))
+        count += sum(resend_selected(selection, user=operator))
     return count
 
 

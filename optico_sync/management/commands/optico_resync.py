@@ -9,12 +9,12 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from optico_sync.exceptions import ConfigurationError
-from optico_sync.management.arguments import credential_named, moment, told
+from optico_sync.management.arguments import add_operator, credential_named, moment, operator_named, told
 from optico_sync.models import SyncState, VendorCredential
 from optico_sync.preview import preview
 from optico_sync.relay import relay_all
-from optico_sync.resync import resend_selected
 from optico_sync.selection import Selection
+from optico_sync.verbs import resend_selected
 
 
 class Command(BaseCommand):
@@ -31,9 +31,11 @@ class Command(BaseCommand):
         parser.add_argument("--from", dest="placed_from", type=moment, metavar="DATE", help="placed at or after")
         parser.add_argument("--until", dest="placed_until", type=moment, metavar="DATE", help="placed before")
         parser.add_argument("--credential", metavar="NAME", help="only this vendor credential")
+        add_operator(parser)
         parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        operator = operator_named(options["operator"])
         selection = Selection(
             references=options["references"] or None,
             keys=options["key"],
@@ -58,7 +60,7 @@ class Command(BaseCommand):
             relay_all()
             count = 0
             with tqdm(unit=" orders", disable=None, file=self.stderr) as progress:
-                for done in resend_selected(selection):
+                for done in resend_selected(selection, user=operator):
                     count += done
                     progress.update(done)
         except ConfigurationError as error:
