@@ -1,6 +1,7 @@
 """The admin in the dress of another theme, which `OPTICO_THEME` names: every page is there, and its buttons work.
 
 Themes bring scripts and styles of their own that a strict policy forbids, and barriers of their own: neither is judged.
+What this app puts onto the page is.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from django.contrib.auth.models import User
 from tests.browser.conftest import Manner, Sit, flat
 from tests.browser.pages import places
 from tests.browser.settings import THEME
-from tests.browser.test_pages import picture
+from tests.browser.test_pages import barriers, picture
 
+#: Markup of ours.
+OURS = "[class^='sync-'], [class*=' sync-']"
 #: Words of ours that each page has to show.
 SHOWN = {
     "overview": ["Where the orders stand", "Sends per hour"],
@@ -34,7 +37,7 @@ SHOWN = {
 @pytest.mark.parametrize("manner", [Manner(), Manner(width=390, scheme="dark")], ids=str)
 def test_every_page_is_there(sit: Sit, demo: User, manner: Manner) -> None:
     owner = sit(manner, demo)
-    visited = set()
+    visited, problems = set(), []
     for place in places(demo):
         owner.open(place.path)
         picture(owner, place, THEME)
@@ -44,8 +47,12 @@ def test_every_page_is_there(sit: Sit, demo: User, manner: Manner) -> None:
         assert not missing, f"{place.name}: {missing}\n{text}"
         hidden = "cells => cells.filter(cell => cell.scrollHeight > cell.clientHeight + 1).length"
         assert owner.page.eval_on_selector_all("td.field-standing", hidden) == 0, place.name
+        if owner.page.locator(OURS).count():
+            owner.page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+            problems += [f"{place.name}: {problem}" for problem in barriers(owner, OURS)]
         visited.add(place.name)
     assert visited >= SHOWN.keys()
+    assert not problems, "\n".join(problems)
 
 
 def test_buttons_work(sit: Sit, demo: User) -> None:
