@@ -35,10 +35,16 @@ class Beside:
     sent_at: datetime | None
     sent: Sequence[tuple[str, bool]]
     now: Sequence[tuple[str, bool]]
+    #: Why nothing would be sent now.
+    why_not: str = ""
 
     @property
     def is_same(self) -> bool:
-        return self.sent_at is not None and not any(differs for _line, differs in (*self.sent, *self.now))
+        return (
+            self.sent_at is not None
+            and not self.why_not
+            and not any(differs for _line, differs in (*self.sent, *self.now))
+        )
 
 
 def compare(subject: Subject) -> list[Beside]:
@@ -64,31 +70,37 @@ def _beside(
     made = Attempt.objects.using(using).filter(sync_state__subject=subject, sync_state__credential=credential)
     last = made.filter(outcome=Kind.DELIVERED).order_by("-pk").first()
     sent = last.request.splitlines() if last else []
-    told = credential.explain("withheld").text if is_withheld else _now(subject, order, credential, using)
-    now = str(told).splitlines()
+    shown, why_not = "", str(credential.explain("withheld").text)
+    if not is_withheld:
+        shown, why_not = _now(subject, order, credential, using)
+    now = shown.splitlines()
     return Beside(
         credential=credential,
         sent_at=last.started_at if last else None,
         sent=[(line, line not in now) for line in sent],
         now=[(line, line not in sent) for line in now],
+        why_not=why_not,
     )
 
 
-def _now(subject: Subject, order: OrderSnapshot | Unreadable | None, credential: VendorCredential, using: str) -> str:
+def _now(
+    subject: Subject, order: OrderSnapshot | Unreadable | None, credential: VendorCredential, using: str
+) -> tuple[str, str]:
+    """The request, or why there is none."""
     try:
         account = credential.account
         rules = Rules(credential, using)
     except (ConfigurationError, EncryptionKeyError) as error:
-        return str(error)
+        return "", str(error)
     admitted = rules.admit(order, subject)
     told = admitted if isinstance(admitted, Outcome) else rules.tell(admitted.status)
     if not (isinstance(admitted, Outcome) or isinstance(told, Outcome)):
         request = rules.build(admitted, told, account=account, now=datetime.now(UTC))
         if not isinstance(request, Outcome):
-            return request.shown
+            return request.shown, ""
         told = request
     assert isinstance(told, Outcome)  # noqa: S101 - for the type checker
-    return str(credential.explain(told.reason).text)
+    return "", str(credential.explain(told.reason).text)
 
 
 def rehearse(order: OrderSnapshot) -> Iterator[Rehearsal]:

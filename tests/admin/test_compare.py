@@ -35,6 +35,7 @@ def test_why_nothing_would_be_sent_is_said(admin_client: Client, credential: Any
     purchase = place("1001", "Being processed")
     deliver(credential, sender=vendor)
     assert "Nothing was accepted yet" in page(admin_client)
+    assert "Nothing would be sent now" in page(admin_client)
     assert "not mapped to a declared status" in page(admin_client)
     purchase.delete()
     assert "deleted in the shop" in page(admin_client)

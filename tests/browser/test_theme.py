@@ -21,7 +21,7 @@ SHOWN = {
     "overview": ["Where the orders stand", "Sends per hour"],
     "subject_changelist": ["Worker", "in sync", "waiting"],
     "subject_change-refused": ["What happened, newest first", "Send again"],
-    "subject_compare-held": ["Would be sent now"],
+    "subject_compare-held": ["Nothing would be sent now"],
     "cart_changelist": ["Worker", "waiting"],
     "vendorcredential_add": ["Guaranteed Reviews", "Optimizely"],
     "add-optico": ["Customer API key"],
