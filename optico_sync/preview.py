@@ -107,7 +107,10 @@ class Preview:
             yield told % {"count": self.mails, "first": _day(self.first_mail_at), "last": _day(self.last_mail_at)}
         if self.sales:
             told = ngettext("%(count)d order becomes a sale there", "%(count)d orders become a sale there", self.sales)
-            yield f"{told % {'count': self.sales}}{': ' if spec.on_sale else ''}{spec.on_sale}."
+            told %= {"count": self.sales}
+            if spec.on_sale:
+                told = _("%(name)s: %(what)s") % {"name": told, "what": spec.on_sale}
+            yield f"{told}."
         if self.sends and spec.on_send:
             yield f"{spec.on_send}."
         if self.in_step:
