@@ -149,6 +149,9 @@ def test_a_sweep_killed_in_the_middle_goes_on_and_tells_every_order_once(start: 
 def test_a_backfill_killed_in_the_middle_goes_on_and_delivers_every_order(start: Start, vendor: SandboxServer) -> None:
     """No list of keys is lost with the process: the next one goes on at the cursor, and only leases are sent twice."""
     credential = make_credential(vendor.url)
+    # The worker's first sweep would find the orders too, and send them live.
+    now = timezone.now()
+    Sweep.objects.create(scope=Sweep.Scope.RECENT, started_at=now, finished_at=now, lease="", leased_until=now)
     count = WINDOW + 2 * jobs.CHUNK
     made = Purchase.objects.bulk_create(Purchase(number=f"N-{number}", stage="pending") for number in range(count))
     Item.objects.bulk_create(Item(purchase=purchase, title="x", paid=1) for purchase in made)
