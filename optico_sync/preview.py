@@ -223,7 +223,8 @@ class _Outlook:
         due = SyncState.objects.using(using).may_go().filter(credential=credential, due_at__isnull=False)
         if among is not None:
             due = due.filter(subject__in=among)
-        self._due = list(due.order_by("due_at").values_list("pk", flat=True))
+        #: Each with its generation, which whoever releases a row raises.
+        self._due = list(due.order_by("due_at").values_list("pk", "generation"))
 
     def since(self, before: _Outlook) -> Preview | None:
         """What goes out because it is no longer as ``before``; None where nothing does."""
@@ -232,20 +233,20 @@ class _Outlook:
         went = before.credential.is_enabled and (self._is_kept_back or not before._is_kept_back)
         if went and before._facts == self._facts:
             waited = set(before._due)
-            return self._work_out([pk for pk in self._due if pk not in waited])
+            return self._work_out([row for row in self._due if row not in waited])
         found = self._work_out(self._due)
         is_news = not went or before._work_out(before._due).numbers != found.numbers
         return found if is_news else None
 
-    def _work_out(self, due: Sequence[int]) -> Preview:
-        forecast, pks = self._forecast, iter(due[:LOOKED_AT])
+    def _work_out(self, due: Sequence[tuple[int, int]]) -> Preview:
+        forecast, rows = self._forecast, iter(due[:LOOKED_AT])
         forecast.found.beyond = max(len(due) - LOOKED_AT, 0)
-        while chunk := list(islice(pks, CHUNK)):
+        while chunk := dict(islice(rows, CHUNK)):
             states = list(SyncState.objects.using(self._using).filter(pk__in=chunk).select_related("subject", "job"))
             snapshots = read_all((state.subject.kind, state.subject.key) for state in states)
             now = database_now(self._using)
             for state in states:
-                if state.due_at is None or state.is_held:
+                if state.generation != chunk[state.pk]:
                     # It was the change that released it.
                     state.try_again()
                 forecast.add(state.subject, state, snapshots[state.subject.kind].get(state.subject.key), now)

@@ -18,11 +18,12 @@ from django.utils import timezone
 from django.utils.timezone import localtime
 
 from optico_sync import jobs
-from optico_sync.models import DeclaredStatus, Installation, RoutingRule, Subject, SyncState, VendorCredential
+from optico_sync.models import DeclaredStatus, Installation, Job, RoutingRule, Subject, SyncState, VendorCredential
 from optico_sync.models.installation import Facts
 from optico_sync.preview import foresee
 from optico_sync.relay import relay_all
 from optico_sync.resync import hold, withhold
+from optico_sync.selection import Selection
 from tests.admin.test_credentials import typed, url_of
 from tests.helpers import KEY, Vendor, deliver, error, fill, make_credential, place
 from tests.oddshop.models import Purchase
@@ -299,6 +300,16 @@ def test_looking_ahead_takes_everything_back(credential: VendorCredential) -> No
     (found,) = foresee(lambda: VendorCredential.objects.update(is_enabled=True))
     assert found.sends == 1
     assert (list(SyncState.objects.values()), list(VendorCredential.objects.values("is_enabled"))) == before
+
+
+def test_a_refused_order_of_which_a_repeat_is_due_later_is_foreseen_too(credential: VendorCredential) -> None:
+    placed(1)
+    SyncState.objects.update(
+        state="refused", reason="unknown_status", refused_status="confirmed", tried=1, repeats=1,
+        due_at=timezone.now() + timedelta(minutes=10),
+    )  # fmt: skip
+    (found,) = jobs.foresee(Job.Verb.RELEASE, Selection())
+    assert found.sends == 1
 
 
 @pytest.mark.parametrize("size", [2, 30])
