@@ -146,7 +146,7 @@ def test_it_is_foreseen_and_nothing_would_be_sent(credential: VendorCredential) 
     VendorCredential.objects.update(is_enabled=False)
     assert foresee(lambda: VendorCredential.objects.update(is_enabled=True)) == []
     (beside,) = compare(state_of(first).subject)
-    assert beside.now[0][0] == "Somebody decided that it is not sent."
+    assert (beside.now, beside.why_not) == ([], "Somebody decided that it is not sent.")
 
 
 # "it is there"
