@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import statistics
 import threading
 import time
@@ -64,8 +65,8 @@ _SPAN = 5.0
 
 #: An order takes about so many times the processor's time that sending it takes: it is read, built and recorded too.
 #: More of them in flight than fit into the vendor's time do not get out sooner: they only take the interpreter from one
-#: another, and 32 that do so take half as much again of the processor.
-_OWN_SHARE = 3
+#: another, and 32 that do so cost half as much again.
+_OWN_SHARE = 4
 #: Requests at once until a vendor's first answers tell how long it takes.
 _AT_FIRST = 8
 
@@ -253,7 +254,8 @@ class Lane:
         batch.wait()
         self._settle_surely(batch.claim, batch.plans, batch.health)
         if sent := [plan for plan in batch.plans if plan.attempt]:
-            self._latency = statistics.median(plan.took for plan in sent)
+            # The quicker ones waited least for this process's own threads.
+            self._latency = sorted(plan.took for plan in sent)[len(sent) // 4]
             self._spent = statistics.median(plan.spent for plan in sent)
         return len(batch.plans)
 
@@ -415,15 +417,21 @@ class Lane:
         pool, sender = self._workshop(claim)
         useful = _AT_FIRST if self._latency is None else _useful(self._latency, self._spent)
         sends: list[Future[None]] = []
+        fastest = math.inf
 
         def work() -> None:
+            nonlocal fastest
             while left:
                 try:
                     plan = left.popleft()
                 except IndexError:
                     return
                 self._send(plan, claim, sender, health)
-                if plan.attempt and left and len(sends) < min(self._threads, _useful(plan.took, plan.spent)):
+                if not plan.attempt:
+                    continue
+                # A slow answer may be this process's own doing; where not even one was fast, it is the vendor.
+                fastest = min(fastest, plan.took)
+                if left and len(sends) < min(self._threads, _useful(fastest, plan.spent)):
                     sends.append(pool.submit(work))
 
         for _ in range(min(useful, self._threads, len(left))):
@@ -599,7 +607,7 @@ class Lane:
 
 def _useful(latency: float, spent: float) -> int:
     """How many requests at once keep both busy: the vendor, and the processor that spends ``spent`` on sending one."""
-    return max(2, int(latency / (_OWN_SHARE * max(spent, 0.0001))))
+    return max(1, math.ceil(latency / (_OWN_SHARE * max(spent, 0.0001))))
 
 
 def _became(row: SyncState) -> tuple[str, str]:

@@ -694,7 +694,7 @@ def test_a_slow_vendor_is_claimed_no_more_than_it_takes_soon(credential: Any, ve
     lane.close()
 
 
-@pytest.mark.parametrize(("latency", "at_once"), [(0.0, 2), (0.001, 2), (0.01, 11), (0.05, 55)])
+@pytest.mark.parametrize(("latency", "at_once"), [(0.0, 1), (0.001, 1), (0.01, 9), (0.05, 42)])
 def test_a_fast_vendor_gets_few_requests_at_once(latency: float, at_once: int) -> None:
     """More of them would only take the interpreter from one another."""
     assert _useful(latency, spent=0.0003) == at_once
