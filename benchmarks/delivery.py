@@ -101,10 +101,11 @@ def slow(url: str, orders: int, rounds: int) -> None:
 
 
 def pair(url: str, orders: int, rounds: int) -> None:
-    found = interleave(
-        {"one worker": partial(drain, url, orders), "two workers": partial(drain, url, orders, workers=2)}, rounds
-    )
-    show("two processes, vendor at 0 ms", found)
+    """At 0 ms two cores have enough with one worker, the vendor and the database; at 50 ms they wait."""
+    for latency in (0.0, LATENCY):
+        drained = partial(drain, url, orders, latency=latency)
+        found = interleave({"one worker": drained, "two workers": partial(drained, workers=2)}, rounds)
+        show(f"two processes, vendor at {1000 * latency:.0f} ms", found)
 
 
 def memory(url: str, many: int) -> None:
