@@ -276,8 +276,8 @@ def test_what_a_model_does_to_its_columns_is_seen(monkeypatch: pytest.MonkeyPatc
     purchase = Purchase.objects.create(number="7")
     Item.objects.create(purchase=purchase, title="x", paid=1)
 
-    def from_db(cls: type[Item], *given: Any) -> Item:
-        item = models.Model.from_db.__func__(cls, *given)
+    def from_db(cls: type[Item], *given: Any, **options: Any) -> Item:
+        item = models.Model.from_db.__func__(cls, *given, **options)
         item.title = item.title.upper()
         return item
 
