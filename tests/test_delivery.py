@@ -12,6 +12,7 @@ from django.db import OperationalError, connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
+from optico_sync import delivery
 from optico_sync.delivery import Lane, _useful
 from optico_sync.exceptions import NoAnswer, NotConnected
 from optico_sync.models import (
@@ -698,6 +699,27 @@ def test_a_slow_vendor_is_claimed_no_more_than_it_takes_soon(credential: Any, ve
 def test_a_fast_vendor_gets_few_requests_at_once(latency: float, at_once: int) -> None:
     """More of them would only take the interpreter from one another."""
     assert _useful(latency, spent=0.0003) == at_once
+
+
+def test_requests_are_added_by_the_quickest_answer_alone(credential: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow one may be this process's own doing."""
+    VendorCredential.objects.update(concurrency=8)
+    backlog(4)
+    seen: list[float] = []
+    monkeypatch.setattr(delivery, "_useful", lambda latency, spent: seen.append(latency) or 1)
+    crowd = Crowd(enough=8, patience=0.01)
+
+    def ever_slower(form: dict[str, str]) -> Response:
+        crowd.patience += 0.02
+        return crowd(form)
+
+    lane = Lane(credential.pk, sender=Vendor(ever_slower))
+    lane._latency, lane._spent = 0.0009, 0.0003
+    lane.deliver()
+    lane.close()
+    before, first, *later = seen
+    assert before == 0.0009 and later and set(later) == {first}
+    assert crowd.most == 1
 
 
 def test_a_slow_vendor_gets_as_many_requests_at_once_as_it_may(credential: Any) -> None:

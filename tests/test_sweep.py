@@ -19,6 +19,7 @@ from optico_sync import insight, sweep
 from optico_sync.engines.embedded import EmbeddedWorker
 from optico_sync.models import OutboxEvent, Subject, Sweep, SyncState, VendorCredential
 from optico_sync.models.contents import note_contents
+from optico_sync.models.subjects import DIFFERS
 from optico_sync.relay import relay_all
 from optico_sync.shops import get_shop
 from optico_sync.shops.content import content_of
@@ -429,3 +430,12 @@ def test_the_command_says_what_it_found(purchase: Purchase) -> None:
     assert told() == "Checked 1 orders. Nothing was missed by capture."
     Purchase.objects.update(stage="shipped")
     assert told("--all") == "Checked 1 orders. Found by the sweep, missed by capture: 1 (1001). Queued."
+
+
+def test_what_another_worker_has_noted_meanwhile_is_compared_too() -> None:
+    place("1001")
+    relay_all()
+    stale = Subject.objects.get()
+    Subject.objects.update(content="a-1")
+    note_contents([stale], {stale.key: "a-2"}, using="default")
+    assert Subject.objects.get().content == DIFFERS
